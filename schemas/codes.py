@@ -1,0 +1,34 @@
+"""Why a dead letter is one: the codes, each with what a person can do about it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+INVALID_UTF8: Final = "invalid_utf8"
+INVALID_JSON: Final = "invalid_json"
+TOO_DEEP: Final = "too_deep"
+TOO_LARGE: Final = "too_large"
+UNKNOWN_ENVELOPE: Final = "unknown_envelope"
+MISSING_FIELD: Final = "missing_field"
+WRONG_TYPE: Final = "wrong_type"
+IMPOSSIBLE_TIME: Final = "impossible_time"
+NOT_FINITE: Final = "not_finite"
+TRUNCATED_FILE: Final = "truncated_file"
+CORRUPT_FILE: Final = "corrupt_file"
+SCHEMA_MISMATCH: Final = "schema_mismatch"
+
+CODES: Final[dict[str, str]] = {
+    INVALID_UTF8: "the bytes are not UTF-8",
+    INVALID_JSON: "the text is not JSON, or was cut",
+    TOO_DEEP: "nested deeper than any real event",
+    TOO_LARGE: "larger than the limit on one payload or value",
+    UNKNOWN_ENVELOPE: "JSON, but none of the envelopes that ParseEvents knows",
+    MISSING_FIELD: "a field that identifies the event is missing",
+    WRONG_TYPE: "a field has a value of another type",
+    IMPOSSIBLE_TIME: "the event time is not a time, or outside the years that devices can mean",
+    NOT_FINITE: "the number is NaN or infinite",
+    TRUNCATED_FILE: "the file ends in the middle; what came before was read",
+    CORRUPT_FILE: "the file's bytes do not decode; what came before was read",
+    SCHEMA_MISMATCH: "the file's schema cannot be read as the one asked for",
+}
+"""Every code with its meaning."""
