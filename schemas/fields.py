@@ -1,0 +1,69 @@
+"""What a record's annotations say, in the few types that every encoding knows."""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeVar
+
+from apache_beam.utils.timestamp import Timestamp
+
+__all__ = ["Field", "FieldType", "RecordType", "fields_of", "name_of"]
+
+RecordType = TypeVar("RecordType", bound=tuple)  # type: ignore[type-arg]
+
+FieldType = Literal["string", "double", "long", "boolean", "bytes", "timestamp", "map_of_double"]
+
+_TYPES: dict[object, FieldType] = {
+    str: "string",
+    float: "double",
+    int: "long",
+    bool: "boolean",
+    bytes: "bytes",
+    Timestamp: "timestamp",
+    typing.Mapping[str, float]: "map_of_double",
+}
+
+
+class Field(NamedTuple):
+    """One field of a record."""
+
+    name: str
+    type: FieldType
+    optional: bool
+    has_default: bool
+    default: object
+
+
+@functools.cache
+def fields_of(record: type) -> tuple[Field, ...]:
+    """The fields of a record type, in order.
+
+    Raises:
+        TypeError: an annotation that no encoding here knows.
+
+    >>> from thingbeam.schemas.records import Session
+    >>> fields_of(Session)[1].type
+    'timestamp'
+    """
+    hints = typing.get_type_hints(record)
+    defaults: dict[str, object] = getattr(record, "_field_defaults", {})
+    fields: list[Field] = []
+    for name, hint in hints.items():
+        optional = False
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            members = [member for member in typing.get_args(hint) if member is not type(None)]
+            optional, hint = True, members[0]
+        if typing.get_args(hint):
+            hint = typing.Mapping[typing.get_args(hint)]
+        if hint not in _TYPES:
+            raise TypeError(f"{record.__name__}.{name}: no encoding for {hint}")
+        fields.append(Field(name, _TYPES[hint], optional, name in defaults, defaults.get(name)))
+    return tuple(fields)
+
+
+def name_of(record: type) -> str:
+    """A record type's name in released schemas: dead_letter for DeadLetter."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in record.__name__).lstrip("_")
