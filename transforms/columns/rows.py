@@ -1,0 +1,170 @@
+"""Rows in rule order, and the few array idioms that the columnar rules are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thingbeam.schemas.batch import Description, EventBatch, Names
+from thingbeam.schemas.encoding import Rows
+from thingbeam.schemas.names import Words, mix
+
+__all__ = ["Bools", "Floats", "Ints", "SortedRows", "factorize", "lookup", "segment_starts", "sort_rows", "stable_order"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def stable_order(codes: Ints) -> Ints:
+    """The order that sorts small non-negative codes, equal ones as they stood.
+
+    Codes are made unique by their position, so that the quick (unstable, vectorised) sort can be used.
+    """
+    count = len(codes)
+    if count < 2:
+        return np.arange(count)
+    position_bits = int(count).bit_length()
+    if int(codes.max()).bit_length() + position_bits > 63:
+        return np.argsort(codes, kind="stable")
+    keys = (codes.astype(np.int64) << position_bits) | np.arange(count)
+    keys.sort()
+    return keys & ((1 << position_bits) - 1)
+
+
+def factorize(high: Words, low: Words) -> tuple[Ints, Ints]:
+    """Ids as codes 0, 1, … in an order of their own, the same for the same ids anywhere.
+
+    Returns:
+        The code of each id, and for each code the index of one id that has it.
+    """
+    count = len(high)
+    if not count:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    keys = mix(high, low)
+    order = np.argsort(keys)
+    differs = keys[order[1:]] != keys[order[:-1]]
+    same = ~differs
+    clash = same & ((high[order[1:]] != high[order[:-1]]) | (low[order[1:]] != low[order[:-1]]))
+    if clash.any():
+        # Two ids of one mixed word (only by design or one in 10^13): order by the words themselves.
+        order = np.lexsort((low, high, keys))
+        differs = (
+            (keys[order[1:]] != keys[order[:-1]])
+            | (high[order[1:]] != high[order[:-1]])
+            | (low[order[1:]] != low[order[:-1]])
+        )
+    ranks = np.concatenate(([0], np.cumsum(differs)))
+    codes = np.empty(count, np.int64)
+    codes[order] = ranks
+    first = order[np.concatenate(([True], differs))]
+    return codes, first
+
+
+def segment_starts(*keys: NDArray[Any]) -> Bools:
+    """Where a run of equal keys begins, in arrays sorted by those keys."""
+    count = len(keys[0])
+    starts = np.zeros(count, np.bool_)
+    if count:
+        starts[0] = True
+        for key in keys:
+            starts[1:] |= key[1:] != key[:-1]
+    return starts
+
+
+def lookup(words: Words, table: dict[int, Any], dtype: Any) -> NDArray[Any]:
+    """What a table says of each word, asking it once for each distinct one."""
+    distinct, inverse = np.unique(words, return_inverse=True)
+    return np.array([table[word] for word in distinct.tolist()], dtype)[inverse]
+
+
+class SortedRows(NamedTuple):
+    """Rows of one shard in rule order: by device, time and event id.
+
+    Attributes:
+        device: a code for each row, ascending.
+        device_high: the device's words, by code; so device_low.
+        description: an index into `descriptions` for each row.
+    """
+
+    device: Ints
+    time: Ints
+    event_high: Words
+    event_low: Words
+    home_high: Words
+    home_low: Words
+    value: Words
+    description: Ints
+    device_high: Words
+    device_low: Words
+    descriptions: Sequence[Description]
+    names: Names
+
+    def __len__(self) -> int:  # type: ignore[override]
+        return len(self.time)
+
+    def select(self, keep: Any) -> SortedRows:
+        """Some of the rows, by mask or index, with the same codes."""
+        columns = [column[keep] for column in self[:8]]
+        return SortedRows(*columns, *self[8:])
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.time)
+
+
+def sort_rows(batch: EventBatch) -> SortedRows:
+    """Bring rows into rule order; those equal in device, time and id stay together, in order of arrival."""
+    rows = batch.rows
+    high, low = np.ascontiguousarray(rows["device_high"]), np.ascontiguousarray(rows["device_low"])
+    codes, first = factorize(high, low)
+    order = _order(rows, codes)
+    rows = rows[order]
+    words, description = np.unique(rows["description"], return_inverse=True)
+    descriptions = [batch.names.descriptions[word] for word in words.tolist()]
+
+    def column(name: str) -> NDArray[Any]:
+        return np.ascontiguousarray(rows[name])
+
+    return SortedRows(
+        codes[order],
+        column("time"),
+        column("event_high"),
+        column("event_low"),
+        column("home_high"),
+        column("home_low"),
+        column("value"),
+        description.astype(np.int64),
+        high[first],
+        low[first],
+        descriptions,
+        batch.names,
+    )
+
+
+def _order(rows: Rows, codes: Ints) -> Ints:
+    count = len(rows)
+    if count < 2:
+        return np.arange(count)
+    time = np.ascontiguousarray(rows["time"])
+    earliest = int(time.min())
+    time_bits = max(1, (int(time.max()) - earliest).bit_length())
+    if int(codes.max()).bit_length() + time_bits > 63:
+        return np.lexsort((rows["event_low"], rows["event_high"], time, codes))
+    keys = (codes << time_bits) | (time - earliest)
+    order: Ints = np.argsort(keys)
+    keys = keys[order]
+    tied = np.zeros(count, np.bool_)
+    tied[1:] = keys[1:] == keys[:-1]
+    tied[:-1] |= tied[1:]
+    at = np.flatnonzero(tied)
+    if len(at):
+        # argsort may turn equal keys round: the arrival index is the last key.
+        members = order[at]
+        ids = rows[members]
+        order[at] = members[np.lexsort((members, ids["event_low"], ids["event_high"], keys[at]))]
+    return order
