@@ -5,11 +5,13 @@ from __future__ import annotations
 from thingbeam.schemas.arrow import arrow_schema, from_record_batch, to_record_batch
 from thingbeam.schemas.avro import avro_schema, released_schemas
 from thingbeam.schemas.batch import EventBatch
+from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.coders import register_coders
 from thingbeam.schemas.records import Activity, DeadLetter, Event, Session, Usage, Value
 
 __all__ = [
     "Activity",
+    "Blob",
     "DeadLetter",
     "Event",
     "EventBatch",

@@ -18,7 +18,7 @@ from thingbeam.schemas.encoding import Rows, pack, unpack
 from thingbeam.schemas.names import hash_text, id_words, mix, texts_of_ids
 from thingbeam.schemas.records import Event
 
-__all__ = ["ROW", "TEXT_TYPES", "Description", "EventBatch", "Names", "hash_description"]
+__all__ = ["ROW", "TEXT_TYPES", "VALUE_TYPES", "Description", "EventBatch", "Names", "hash_description"]
 
 ROW: Final = np.dtype(
     [
@@ -36,6 +36,7 @@ ROW: Final = np.dtype(
 """Times in microseconds since 1970; value is a double's bits, or a text's hash where the description says string or json."""
 
 TEXT_TYPES: Final = frozenset({"string", "json"})
+VALUE_TYPES: Final = TEXT_TYPES | {"number", "boolean", "null"}
 _WORDS: Final = ROW.itemsize // 8
 _MAGIC: Final = b"TBEB"
 _VERSION: Final = 1

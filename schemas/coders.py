@@ -9,6 +9,7 @@ import pyarrow as pa
 from apache_beam.coders import Coder, RowCoder
 
 from thingbeam.schemas.batch import EventBatch
+from thingbeam.schemas.blob import Blob, BlobCoder
 from thingbeam.schemas.records import Activity, DeadLetter, Event, Session, Usage
 
 __all__ = ["ArrowBatchCoder", "EventBatchCoder", "register_coders"]
@@ -73,4 +74,5 @@ def register_coders() -> None:
     for record in (Event, Activity, Session, Usage, DeadLetter):
         beam.coders.registry.register_coder(record, RowCoder)
     beam.coders.registry.register_coder(EventBatch, EventBatchCoder)
+    beam.coders.registry.register_coder(Blob, BlobCoder)
     beam.coders.registry.register_coder(pa.RecordBatch, ArrowBatchCoder)

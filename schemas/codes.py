@@ -16,6 +16,8 @@ NOT_FINITE: Final = "not_finite"
 TRUNCATED_FILE: Final = "truncated_file"
 CORRUPT_FILE: Final = "corrupt_file"
 SCHEMA_MISMATCH: Final = "schema_mismatch"
+NOT_AN_EVENT: Final = "not_an_event"
+PARSER_ERROR: Final = "parser_error"
 
 CODES: Final[dict[str, str]] = {
     INVALID_UTF8: "the bytes are not UTF-8",
@@ -30,5 +32,7 @@ CODES: Final[dict[str, str]] = {
     TRUNCATED_FILE: "the file ends in the middle; what came before was read",
     CORRUPT_FILE: "the file's bytes do not decode; what came before was read",
     SCHEMA_MISMATCH: "the file's schema cannot be read as the one asked for",
+    NOT_AN_EVENT: "an Event whose fields are not what an Event's are",
+    PARSER_ERROR: "a mistake in the parser itself: please report it, with the trace",
 }
 """Every code with its meaning."""

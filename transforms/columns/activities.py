@@ -123,8 +123,6 @@ class ActivityColumns(NamedTuple):
         count = len(spans["start"])
         if not closing.ended:
             return np.full(count, closing.until)
-        if closing.hold_until is not None:
-            return np.full(count, closing.hold_until)
         # Bounded input: the device's last event, which is at least the one that opened this.
         devices = len(rows.device_high)
         code, _ = factorize(
@@ -135,7 +133,8 @@ class ActivityColumns(NamedTuple):
         if rows.count:
             np.maximum.at(last, code[:devices][rows.device], rows.time)
         np.maximum.at(last, code[devices:], spans["start"])
-        return last[code[devices:]]
+        clock = last[code[devices:]]
+        return clock if closing.hold_until is None else np.maximum(clock, closing.hold_until)
 
     def _batch(self, done: Columns, closing: Closing, lexicon: Lexicon) -> pa.RecordBatch:
         series, codes = np.unique(done["series"], return_inverse=True)

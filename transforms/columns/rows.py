@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from thingbeam.schemas.batch import Description, EventBatch, Names
+from thingbeam.schemas.batch import ROW, Description, EventBatch, Names, hash_description
 from thingbeam.schemas.encoding import Rows
 from thingbeam.schemas.names import Words, mix
 
@@ -103,13 +103,20 @@ class SortedRows(NamedTuple):
     descriptions: Sequence[Description]
     names: Names
 
-    def __len__(self) -> int:  # type: ignore[override]
-        return len(self.time)
-
     def select(self, keep: Any) -> SortedRows:
         """Some of the rows, by mask or index, with the same codes."""
         columns = [column[keep] for column in self[:8]]
         return SortedRows(*columns, *self[8:])
+
+    def to_batch(self) -> EventBatch:
+        """The rows as a batch, in this order."""
+        rows = np.zeros(self.count, ROW)
+        rows["device_high"], rows["device_low"] = self.device_high[self.device], self.device_low[self.device]
+        for name in ("time", "event_high", "event_low", "home_high", "home_low", "value"):
+            rows[name] = getattr(self, name)
+        words = np.array([hash_description(d) for d in self.descriptions], np.uint64)
+        rows["description"] = words[self.description]
+        return EventBatch(rows, self.names)
 
     @property
     def count(self) -> int:

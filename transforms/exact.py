@@ -1,0 +1,283 @@
+"""The exact pass: rows wait in state until the watermark has passed them, and are then worked on once, in order.
+
+One stateful step per shard holds all rules that an application asks for. Event time advances in slices; a slice is
+worked on when the watermark is past its end by the allowed lateness. Only then do results go out, so they are final.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import apache_beam as beam
+import msgspec
+import numpy as np
+import pyarrow as pa
+from apache_beam.coders import BytesCoder
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+
+from thingbeam.schemas.batch import EventBatch
+from thingbeam.transforms.columns.closing import END_OF_TIME
+from thingbeam.transforms.columns.history import History, HistoryState, Slice
+from thingbeam.transforms.sharding import NAMESPACE, ShardedBatch
+
+__all__ = ["ACTIVITIES", "DISTINCT", "LATE", "SESSIONS", "USAGE", "BoundedPass", "ExactPass", "NamedBatch", "Pace"]
+
+ACTIVITIES: Final = "activities"
+SESSIONS: Final = "sessions"
+USAGE: Final = "usage"
+LATE: Final = "late"
+DISTINCT: Final = "distinct"
+
+NamedBatch = tuple[str, pa.RecordBatch]
+"""Rows with a name that follows from them: the same rows have the same name in every retry."""
+
+_BAGS: Final = 8
+_MAX_ROWS: Final = 1 << 17
+_SECOND: Final = 1_000_000
+
+
+class Pace(NamedTuple):
+    """How the exact pass moves.
+
+    Attributes:
+        lateness: microseconds that the watermark must be past a slice before it is closed.
+        slice: microseconds; it divides 15 minutes.
+    """
+
+    lateness: int = 60 * _SECOND
+    slice: int = 60 * _SECOND
+
+    def checked(self) -> Pace:
+        """Itself.
+
+        Raises:
+            ValueError: a slice that does not divide 15 minutes, or a negative lateness.
+        """
+        if self.slice <= 0 or (900 * _SECOND) % self.slice:
+            raise ValueError(f"a slice of {self.slice / _SECOND:g} s does not divide 15 minutes")
+        if self.lateness < 0:
+            raise ValueError(f"an allowed lateness of {self.lateness / _SECOND:g} s is below 0")
+        return self
+
+
+class _Clock(msgspec.Struct, array_like=True):
+    """Where a shard stands."""
+
+    version: int = 1
+    closed: int = -END_OF_TIME
+    """Every slice before it is closed."""
+    wake: int = END_OF_TIME
+    """What the timer is set to, less the lateness."""
+    due: int = END_OF_TIME
+    """When something that is remembered will be over."""
+    waiting: list[int] = []
+    """The slices that have rows waiting, by number."""
+
+
+_CLOCK: Final = msgspec.msgpack.Decoder(_Clock)
+
+
+class _Pass(beam.DoFn):  # type: ignore[misc]
+    """What the exact pass over bounded and over endless input share: applying the rules and letting results go."""
+
+    def __init__(self, history: History, *, emit_distinct: bool = False) -> None:
+        self._history = history
+        self._emit_distinct = emit_distinct
+        self._counted = Metrics.counter(NAMESPACE, "counted")
+        self._duplicates = Metrics.counter(NAMESPACE, "duplicates")
+        self._stray = Metrics.counter(NAMESPACE, "stops_without_start")
+
+    def _results(self, done: Slice, shard: int, when: str) -> Iterator[Any]:
+        self._counted.inc(done.counted)
+        self._duplicates.inc(done.duplicates)
+        self._stray.inc(done.stops_without_start)
+        if self._emit_distinct and done.rows.count:
+            yield TaggedOutput(DISTINCT, done.rows.to_batch())
+        for tag, batch in ((ACTIVITIES, done.activities), (SESSIONS, done.sessions), (USAGE, done.usage)):
+            if batch is None:
+                continue
+            for part, start in enumerate(range(0, batch.num_rows, _MAX_ROWS)):
+                name = f"{when}s{shard:05d}" + (f"-{part:03d}" if batch.num_rows > _MAX_ROWS else "")
+                yield TaggedOutput(tag, (name, batch.slice(start, _MAX_ROWS)))
+
+
+class BoundedPass(_Pass):
+    """The exact pass over bounded input: nothing is late, and everything is worked on at once when the input ends.
+
+    Args:
+        history: the rules.
+        hold_until: microseconds; see docs/semantics.md.
+        emit_distinct: whether to give the distinct rows too.
+    """
+
+    def __init__(self, history: History, *, hold_until: int | None = None, emit_distinct: bool = False) -> None:
+        super().__init__(history, emit_distinct=emit_distinct)
+        self._hold_until = hold_until
+
+    def process(self, group: tuple[int, Iterable[EventBatch]]) -> Iterator[Any]:
+        """Work on all rows of a shard."""
+        shard, batches = group
+        state = HistoryState()
+        done = self._history.advance(
+            state, batches, END_OF_TIME, _now(), ended=True, hold_until=self._hold_until
+        )  # fmt: skip
+        yield from self._results(done, shard, "")
+
+
+class ExactPass(_Pass):
+    """The exact pass over endless input.
+
+    Args:
+        history: the rules.
+        pace: slices and lateness.
+        emit_distinct: whether to give the distinct rows too.
+    """
+
+    CLOCK = ReadModifyWriteStateSpec("clock", BytesCoder())
+    HISTORY = ReadModifyWriteStateSpec("history", BytesCoder())
+    # Rows wait by slice. One bag for all would be read once a slice by every slice that waits.
+    WAITING_0 = BagStateSpec("waiting_0", BytesCoder())
+    WAITING_1 = BagStateSpec("waiting_1", BytesCoder())
+    WAITING_2 = BagStateSpec("waiting_2", BytesCoder())
+    WAITING_3 = BagStateSpec("waiting_3", BytesCoder())
+    WAITING_4 = BagStateSpec("waiting_4", BytesCoder())
+    WAITING_5 = BagStateSpec("waiting_5", BytesCoder())
+    WAITING_6 = BagStateSpec("waiting_6", BytesCoder())
+    WAITING_7 = BagStateSpec("waiting_7", BytesCoder())
+    WAKE = TimerSpec("wake", TimeDomain.WATERMARK)
+
+    def __init__(self, history: History, pace: Pace, *, emit_distinct: bool = False) -> None:
+        super().__init__(history, emit_distinct=emit_distinct)
+        self._pace = pace.checked()
+        self._late = Metrics.counter(NAMESPACE, "late")
+
+    def process(
+        self,
+        element: ShardedBatch,
+        clock: Any = beam.DoFn.StateParam(CLOCK),
+        w0: Any = beam.DoFn.StateParam(WAITING_0),
+        w1: Any = beam.DoFn.StateParam(WAITING_1),
+        w2: Any = beam.DoFn.StateParam(WAITING_2),
+        w3: Any = beam.DoFn.StateParam(WAITING_3),
+        w4: Any = beam.DoFn.StateParam(WAITING_4),
+        w5: Any = beam.DoFn.StateParam(WAITING_5),
+        w6: Any = beam.DoFn.StateParam(WAITING_6),
+        w7: Any = beam.DoFn.StateParam(WAITING_7),
+        timer: Any = beam.DoFn.TimerParam(WAKE),
+    ) -> Iterator[Any]:
+        """Let rows wait for their slice to be over; those whose slice is closed are late."""
+        shard, batch = element
+        now = _read_clock(clock)
+        late = batch.rows["time"] < now.closed
+        if late.any():
+            self._late.inc(int(late.sum()))
+            missed = batch.take(batch.rows[late])
+            yield TaggedOutput(LATE, (late_name(shard, now.closed, missed), missed))
+            batch = batch.take(batch.rows[~late])
+        if not len(batch):
+            return
+        bags = (w0, w1, w2, w3, w4, w5, w6, w7)
+        numbers = batch.rows["time"] // self._pace.slice
+        for number in np.unique(numbers).tolist():
+            rows = batch.rows[numbers == number]
+            bags[number % _BAGS].add(batch.take(rows).encode() if len(rows) < len(batch) else batch.encode())
+            if number not in now.waiting:
+                now.waiting.append(number)
+        self._set(now, timer)
+        clock.write(msgspec.msgpack.encode(now))
+
+    @on_timer(WAKE)
+    def wake(
+        self,
+        shard: int = beam.DoFn.KeyParam,
+        fired: Timestamp = beam.DoFn.TimestampParam,
+        clock: Any = beam.DoFn.StateParam(CLOCK),
+        history: Any = beam.DoFn.StateParam(HISTORY),
+        w0: Any = beam.DoFn.StateParam(WAITING_0),
+        w1: Any = beam.DoFn.StateParam(WAITING_1),
+        w2: Any = beam.DoFn.StateParam(WAITING_2),
+        w3: Any = beam.DoFn.StateParam(WAITING_3),
+        w4: Any = beam.DoFn.StateParam(WAITING_4),
+        w5: Any = beam.DoFn.StateParam(WAITING_5),
+        w6: Any = beam.DoFn.StateParam(WAITING_6),
+        w7: Any = beam.DoFn.StateParam(WAITING_7),
+        timer: Any = beam.DoFn.TimerParam(WAKE),
+    ) -> Iterator[Any]:
+        """Close every slice that the watermark is past, by the time at which the timer fired."""
+        now = _read_clock(clock)
+        until = (fired.micros - self._pace.lateness) // self._pace.slice * self._pace.slice
+        if until > now.closed:
+            due = [number for number in now.waiting if number * self._pace.slice < until]
+            bags = (w0, w1, w2, w3, w4, w5, w6, w7)
+            batches = list(self._taken(bags, due))
+            encoded = history.read()
+            state = HistoryState.decode(encoded) if encoded else HistoryState()
+            done = self._history.advance(state, batches, until, _now())
+            yield from self._results(done, shard, name_of_time(until) + "-")
+            now.waiting = [number for number in now.waiting if number not in due]
+            now.closed, now.wake = until, END_OF_TIME
+            now.due = self._history.due(state) or END_OF_TIME
+            if state.is_empty:
+                history.clear()
+            else:
+                history.write(state.encode())
+        else:
+            now.wake = END_OF_TIME
+        if not now.waiting and now.due == END_OF_TIME:
+            clock.clear()
+            return
+        self._set(now, timer)
+        clock.write(msgspec.msgpack.encode(now))
+
+    def _taken(self, bags: tuple[Any, ...], due: list[int]) -> Iterator[EventBatch]:
+        """The batches of slices that are due, out of their bags; others in the same bags go back."""
+        for index in sorted({number % _BAGS for number in due}):
+            held = list(bags[index].read())
+            bags[index].clear()
+            for encoded in held:
+                batch = EventBatch.decode(encoded)
+                if int(batch.rows["time"][0]) // self._pace.slice in due:
+                    yield batch
+                else:
+                    bags[index].add(encoded)
+
+    def _set(self, now: _Clock, timer: Any) -> None:
+        """Set the timer to the end of the first slice in which something is to be done."""
+        first = min((number + 1 for number in now.waiting), default=END_OF_TIME)
+        ahead = END_OF_TIME if now.due == END_OF_TIME else -(-now.due // self._pace.slice)
+        wake = min(first, ahead)
+        if wake != now.wake:
+            now.wake = wake
+            timer.set(Timestamp(micros=wake * self._pace.slice + self._pace.lateness))
+
+
+def _read_clock(clock: Any) -> _Clock:
+    encoded = clock.read()
+    return _CLOCK.decode(encoded) if encoded else _Clock()
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def name_of_time(micros: int) -> str:
+    """A time as it stands in the name of an object: 20070401T000000Z, with microseconds where there are some."""
+    moment = Timestamp(micros=micros).to_utc_datetime()
+    return moment.strftime("%Y%m%dT%H%M%SZ") if not micros % _SECOND else moment.strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def late_name(shard: int, closed: int, missed: EventBatch) -> str:
+    """The name of some late rows: it follows from the rows themselves, for they have no slice any more."""
+    digest = hashlib.blake2b(np.sort(missed.rows, order=["device_high", "device_low", "time", "event_high", "event_low"]).tobytes(), digest_size=6)
+    return f"{name_of_time(closed)}-s{shard:05d}-{digest.hexdigest()}"
+
+
+GLOBAL_WINDOW: Final = GlobalWindow()

@@ -1,0 +1,170 @@
+"""From events, one or many at a time, to one batch per shard: what crosses the shuffle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows, TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from thingbeam.schemas import codes
+from thingbeam.schemas.batch import VALUE_TYPES, Description, EventBatch
+from thingbeam.schemas.records import DeadLetter, Event
+from thingbeam.transforms.capabilities import CapabilityTable
+from thingbeam.transforms.rules.roles import ATTRIBUTE_KINDS, IGNORED
+from thingbeam.transforms.zones import HomeZones
+
+__all__ = ["DEFAULT_SHARDS", "NAMESPACE", "GatherEvents", "ShardBatches", "ShardEvents", "ShardedBatch"]
+
+NAMESPACE: Final = "thingbeam"
+"""Of all metrics."""
+DEFAULT_SHARDS: Final = 12
+"""Many divisors, so that workers share them evenly; few, since each shard and slice has its cost."""
+_GATHER: Final = 4096
+
+DEAD_LETTERS: Final = "dead_letters"
+
+_TEXTS: Final = ("event_id", "kind", "component", "capability", "attribute", "value_type")
+_OPTIONAL_TEXTS: Final = ("device_id", "home_id", "text", "unit")
+
+ShardedBatch = tuple[int, EventBatch]
+
+
+class GatherEvents(beam.DoFn):  # type: ignore[misc]
+    """Events to batches of up to a few thousand, within a bundle. A batch's timestamp is its smallest event time."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._dead = Metrics.counter(NAMESPACE, "dead_letters")
+
+    def start_bundle(self) -> None:
+        """A bundle that failed may have left some."""
+        self._events = []
+
+    def process(self, event: Event) -> Iterator[Any]:
+        """Gather one more."""
+        problem = problem_of(event)
+        if problem:
+            self._dead.inc()
+            payload = repr(event).encode("utf-8", "backslashreplace")
+            letter = DeadLetter(payload, "", "", "GatherEvents", codes.NOT_AN_EVENT, problem, Timestamp.now())
+            yield TaggedOutput(DEAD_LETTERS, letter)
+            return
+        self._events.append(event)
+        if len(self._events) >= _GATHER:
+            batch = self._take()
+            yield TimestampedValue(batch, _earliest(batch))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Let the rest go."""
+        if self._events:
+            batch = self._take()
+            yield WindowedValue(batch, _earliest(batch), (GlobalWindow(),))
+
+    def _take(self) -> EventBatch:
+        batch, self._events = EventBatch.from_events(self._events), []
+        return batch
+
+
+def problem_of(event: Event) -> str | None:
+    """What keeps an element from being an Event that can be worked on; None if nothing does.
+
+    >>> problem_of(Event.of("e1", Timestamp(0), "d1", "switch", "switch", "on"))
+    """
+    if not isinstance(event, Event):
+        return f"a {type(event).__name__}, not an Event"
+    if not isinstance(event.event_time, Timestamp) or abs(event.event_time.micros) >= 1 << 61:
+        return "event_time is no time"
+    for name in _TEXTS:
+        if not isinstance(getattr(event, name), str):
+            return f"{name} is {type(getattr(event, name)).__name__}, not text"
+    for name in _OPTIONAL_TEXTS:
+        if not isinstance(getattr(event, name), str | None):
+            return f"{name} is {type(getattr(event, name)).__name__}, not text"
+    if event.value_type not in VALUE_TYPES:
+        return "value_type is none that there is"
+    if event.number is not None and (not isinstance(event.number, float | int) or not math.isfinite(event.number)):
+        return "number is no finite number"
+    return None
+
+
+class ShardBatches(beam.DoFn):  # type: ignore[misc]
+    """Batches to (shard, batch), with time zones resolved; what no rule looks at is counted as ignored and left out.
+
+    Args:
+        shards: how many.
+        zones: of the homes.
+        table: says what is ignored; None to keep everything.
+    """
+
+    def __init__(self, shards: int, zones: HomeZones, table: CapabilityTable | None) -> None:
+        self._shards = shards
+        self._zones = zones
+        self._table = table
+        self._ignored = Metrics.counter(NAMESPACE, "ignored")
+
+    def process(self, batch: EventBatch) -> Iterator[Any]:
+        """Cut a batch by shard."""
+        if self._table is not None:
+            kept = self._without_ignored(batch, self._table)
+            self._ignored.inc(len(batch) - len(kept))
+            batch = kept
+        for shard, part in self._zones.resolve(batch).shards(self._shards):
+            yield TimestampedValue((shard, part), _earliest(part))
+
+    @staticmethod
+    def _without_ignored(batch: EventBatch, table: CapabilityTable) -> EventBatch:
+        rows = batch.rows
+        ignored = [word for word, d in batch.names.descriptions.items() if is_ignored(d, table)]
+        drop = (rows["device_high"] == 0) & (rows["device_low"] == 0)
+        if ignored:
+            drop |= np.isin(rows["description"], np.array(ignored, np.uint64))
+        return batch.take(rows[~drop]) if drop.any() else batch
+
+
+def is_ignored(description: Description, table: CapabilityTable) -> bool:
+    """Whether the table ignores the attribute of a description."""
+    if description.kind not in ATTRIBUTE_KINDS:
+        return False
+    return table.role(description.capability, description.attribute, description.value_type).role == IGNORED
+
+
+class ShardEvents(beam.PTransform):  # type: ignore[misc]
+    """A PCollection of Event, or of EventBatch, to (shard, EventBatch) in the global window.
+
+    Args:
+        shards: how many; the same for as long as there is state.
+        zones: the homes' time zones.
+        table: what to ignore; None ignores nothing.
+    """
+
+    def __init__(self, shards: int, zones: HomeZones, table: CapabilityTable | None) -> None:
+        super().__init__()
+        if not 1 <= shards <= 1 << 15:
+            raise ValueError(f"shards={shards}: from 1 to {1 << 15}")
+        self._shards, self._zones, self._table = shards, zones, table
+
+    def expand(self, events: Any) -> tuple[Any, Any]:
+        """Gather, where they come one at a time; then cut. Gives the batches, and dead letters of what is no Event."""
+        # A batch is stamped with its oldest event: a user's windows would drop it whole as late.
+        events = events | "AllTime" >> beam.WindowInto(GlobalWindows())
+        if events.element_type is EventBatch:
+            dead = events.pipeline | "NoDeadLetters" >> beam.Create([], reshuffle=False).with_output_types(DeadLetter)
+        else:
+            events, dead = events | "Gather" >> beam.ParDo(GatherEvents()).with_outputs(DEAD_LETTERS, main="batches")
+            events.element_type, dead.element_type = EventBatch, DeadLetter
+        sharded = events | "Shard" >> beam.ParDo(
+            ShardBatches(self._shards, self._zones, self._table)
+        ).with_output_types(tuple[int, EventBatch])
+        return sharded, dead
+
+
+def _earliest(batch: EventBatch) -> Timestamp:
+    return Timestamp(micros=int(batch.rows["time"].min()))
