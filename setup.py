@@ -1,8 +1,9 @@
 """Builds thingbeam; everything declarative is in pyproject.toml.
 
-The parts of the system are folders of the top level, joined into one package by symlinks in src/thingbeam.
-Where symlinks were not materialised (a zip download, some Windows checkouts) the folders are named here instead.
-Beam's stager runs `python setup.py sdist`, so this must work without build isolation.
+The parts of the system are folders of the top level, joined into one package by symlinks in src/thingbeam. Where a
+symlink was not materialised (a zip download, some Windows checkouts) the folder of the top level is named instead; in
+an unpacked sdist the parts are real folders in src/thingbeam. Beam's stager runs `python setup.py sdist`, so this must
+work without build isolation.
 """
 
 from pathlib import Path
@@ -11,20 +12,23 @@ from setuptools import setup
 
 PARTS = ("schemas", "transforms", "io", "pipelines", "runners")
 ROOT = Path(__file__).resolve().parent
+SOURCE = Path("src") / "thingbeam"
 
 
-def subpackages(part: str) -> list[str]:
+def folder_of(part: str) -> Path:
+    """Where a part's modules are, relative to this file."""
+    return SOURCE / part if (ROOT / SOURCE / part).is_dir() else Path(part)
+
+
+def packages_of(part: str) -> list[str]:
     """Dotted names of a part and of every package inside it."""
-    found = [part]
-    for init in sorted((ROOT / part).rglob("__init__.py")):
-        relative = init.parent.relative_to(ROOT)
-        if len(relative.parts) > 1:
-            found.append(".".join(relative.parts))
-    return found
+    folder = ROOT / folder_of(part)
+    inside = (init.parent.relative_to(folder).parts for init in sorted(folder.rglob("__init__.py")))
+    return [".".join(("thingbeam", part, *parts)) for parts in inside]
 
 
-folders = {"thingbeam": "src/thingbeam"} | {f"thingbeam.{part}": part for part in PARTS}
-packages = ["thingbeam"] + [f"thingbeam.{name}" for part in PARTS for name in subpackages(part)]
-
-linked = all((ROOT / "src" / "thingbeam" / part / "__init__.py").is_file() for part in PARTS)
-setup(packages=packages, package_dir={"": "src"} if linked else folders)
+setup(
+    packages=["thingbeam", *(name for part in PARTS for name in packages_of(part))],
+    package_dir={"": "src"}
+    | {f"thingbeam.{part}": str(folder_of(part)) for part in PARTS if folder_of(part) == Path(part)},
+)

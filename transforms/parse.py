@@ -7,16 +7,19 @@ from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from thingbeam.schemas.arrow import from_record_batch
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.records import DeadLetter, Event
 from thingbeam.transforms.columns.parse import BlobParser
 from thingbeam.transforms.envelopes import Context, Limits
+from thingbeam.transforms.faults import as_payload, fault_of
 from thingbeam.transforms.sharding import NAMESPACE
 
 __all__ = ["DEAD_LETTERS", "EVENTS", "ParseEvents", "ParsedEvents"]
@@ -37,8 +40,8 @@ class ParsedEvents(NamedTuple):
 class ParseEvents(beam.PTransform):  # type: ignore[misc]
     """Payloads to events: SmartThings (sinks, webhooks, Enterprise v2, device states), Matter, JSON arrays of these.
 
-    Takes a PCollection of `bytes` or `str` (one payload each) or of `Blob` (whole lines, a payload each: the fast path).
-    One payload may hold many events; an event of an unknown type passes as itself. Each event has its own time as
+    Takes a PCollection of `bytes` or `str` (one payload each), of `Blob` (whole lines, a payload each: the fast path), or
+    of `pyarrow.RecordBatch` of Event, as our own Avro and Parquet files are read. One payload may hold many events; an event of an unknown type passes as itself. Each event has its own time as
     timestamp (a batch its earliest). What cannot be understood is a dead letter with its bytes, secrets blanked out, its
     position, a code of `thingbeam.schemas.codes` and a message. Nothing is dropped: every payload is in one of the two.
 
@@ -77,6 +80,7 @@ class ParseEvents(beam.PTransform):  # type: ignore[misc]
 class _Parse(beam.DoFn):  # type: ignore[misc]
     def __init__(self, step: str, batches: bool, context: Context, limits: Limits) -> None:
         self._arguments = context, limits, step
+        self._limits, self._step = limits, step
         self._batches = batches
         self._lines = Metrics.counter(NAMESPACE, "lines")
         self._events = Metrics.counter(NAMESPACE, "events")
@@ -87,12 +91,16 @@ class _Parse(beam.DoFn):  # type: ignore[misc]
         """Caches live as long as the worker's copy of this."""
         self._parser = BlobParser(*self._arguments)
 
-    def process(self, payload: bytes | str | Blob) -> Iterator[Any]:
+    def process(self, payload: bytes | str | Blob | pa.RecordBatch) -> Iterator[Any]:
         """Parse one payload, or the lines of one blob."""
         if isinstance(payload, Blob):
             batch, dead, lines, failed = self._parser.parse(payload)
             yield from self._from_blob(batch)
             count = len(batch)
+        elif isinstance(payload, pa.RecordBatch):
+            events, dead = self._sound(payload)
+            lines, failed, count = payload.num_rows, len(dead), len(events)
+            yield from self._from_blob(EventBatch.from_events(events))
         else:
             line = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
             events, dead = self._parser.parse_line(line, "", "")
@@ -110,6 +118,18 @@ class _Parse(beam.DoFn):  # type: ignore[misc]
         self._dead.inc(len(dead))
         for letter in dead:
             yield TaggedOutput(DEAD_LETTERS, letter)
+
+    def _sound(self, records: pa.RecordBatch) -> tuple[list[Event], list[DeadLetter]]:
+        """The records that can be worked on, and the others."""
+        events: list[Event] = []
+        dead: list[DeadLetter] = []
+        for event in from_record_batch(records, Event):
+            fault = fault_of(event, self._limits)
+            if fault:
+                dead.append(DeadLetter(as_payload(event), "", "", self._step, *fault, Timestamp.now()))
+            else:
+                events.append(event)
+        return events, dead
 
     def _from_blob(self, batch: EventBatch) -> Iterator[Any]:
         if not len(batch):

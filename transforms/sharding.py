@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -14,10 +13,10 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows, Timestamp
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from thingbeam.schemas import codes
-from thingbeam.schemas.batch import VALUE_TYPES, Description, EventBatch
+from thingbeam.schemas.batch import Description, EventBatch
 from thingbeam.schemas.records import DeadLetter, Event
 from thingbeam.transforms.capabilities import CapabilityTable
+from thingbeam.transforms.faults import as_payload, fault_of
 from thingbeam.transforms.rules.roles import ATTRIBUTE_KINDS, IGNORED
 from thingbeam.transforms.zones import HomeZones
 
@@ -30,9 +29,6 @@ DEFAULT_SHARDS: Final = 12
 _GATHER: Final = 4096
 
 DEAD_LETTERS: Final = "dead_letters"
-
-_TEXTS: Final = ("event_id", "kind", "component", "capability", "attribute", "value_type")
-_OPTIONAL_TEXTS: Final = ("device_id", "home_id", "text", "unit")
 
 ShardedBatch = tuple[int, EventBatch]
 
@@ -50,11 +46,11 @@ class GatherEvents(beam.DoFn):  # type: ignore[misc]
 
     def process(self, event: Event) -> Iterator[Any]:
         """Gather one more."""
-        problem = problem_of(event)
-        if problem:
+        fault = fault_of(event)
+        if fault:
             self._dead.inc()
-            payload = repr(event).encode("utf-8", "backslashreplace")
-            letter = DeadLetter(payload, "", "", "GatherEvents", codes.NOT_AN_EVENT, problem, Timestamp.now())
+            code, message = fault
+            letter = DeadLetter(as_payload(event), "", "", "GatherEvents", code, message, Timestamp.now())
             yield TaggedOutput(DEAD_LETTERS, letter)
             return
         self._events.append(event)
@@ -71,28 +67,6 @@ class GatherEvents(beam.DoFn):  # type: ignore[misc]
     def _take(self) -> EventBatch:
         batch, self._events = EventBatch.from_events(self._events), []
         return batch
-
-
-def problem_of(event: Event) -> str | None:
-    """What keeps an element from being an Event that can be worked on; None if nothing does.
-
-    >>> problem_of(Event.of("e1", Timestamp(0), "d1", "switch", "switch", "on"))
-    """
-    if not isinstance(event, Event):
-        return f"a {type(event).__name__}, not an Event"
-    if not isinstance(event.event_time, Timestamp) or abs(event.event_time.micros) >= 1 << 61:
-        return "event_time is no time"
-    for name in _TEXTS:
-        if not isinstance(getattr(event, name), str):
-            return f"{name} is {type(getattr(event, name)).__name__}, not text"
-    for name in _OPTIONAL_TEXTS:
-        if not isinstance(getattr(event, name), str | None):
-            return f"{name} is {type(getattr(event, name)).__name__}, not text"
-    if event.value_type not in VALUE_TYPES:
-        return "value_type is none that there is"
-    if event.number is not None and (not isinstance(event.number, float | int) or not math.isfinite(event.number)):
-        return "number is no finite number"
-    return None
 
 
 class ShardBatches(beam.DoFn):  # type: ignore[misc]

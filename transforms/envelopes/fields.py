@@ -15,7 +15,7 @@ from thingbeam.schemas.records import Event, Value, value_columns
 from thingbeam.transforms.envelopes.context import Reading
 from thingbeam.transforms.envelopes.decode import NotFinite, has_not_finite
 from thingbeam.transforms.envelopes.errors import Failure, ParseError
-from thingbeam.transforms.envelopes.redact import redact
+from thingbeam.transforms.envelopes.redact import redact_value
 from thingbeam.transforms.envelopes.times import micros_of
 
 __all__ = [
@@ -169,7 +169,7 @@ def event_time(value: object, name: str, reading: Reading) -> Timestamp:
 
 def json_text(value: object) -> str:
     """A decoded JSON value as compact JSON, secrets blanked out."""
-    return redact(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()).decode()
+    return json.dumps(redact_value(value), separators=(",", ":"), ensure_ascii=False)
 
 
 def columns(value: object, reading: Reading) -> tuple[str, str | None, float | None]:

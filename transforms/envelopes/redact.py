@@ -8,9 +8,9 @@ follows which quote ends a value. Where in doubt it takes out too much.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, cast
 
-__all__ = ["REDACTED", "redact"]
+__all__ = ["REDACTED", "redact", "redact_value"]
 
 REDACTED: Final = b"[redacted]"
 
@@ -65,7 +65,8 @@ def redact(payload: bytes) -> bytes:
 
     Finds keys in JSON at any depth, in JSON inside JSON strings, written with \u escapes, in single quotes, and
     as `key=value` and `Key: value` without quotes. Takes strings (to the end where the closing quote is missing),
-    numbers, objects and arrays. What was JSON stays JSON. Time is linear in the payload's length, whatever it holds.
+    numbers, objects and arrays. What was JSON stays JSON, unless a string in it holds a key in single quotes whose
+    value has no end. Time is linear in the payload's length, whatever it holds.
 
     Args:
         payload: any bytes, UTF-8 or not. In UTF-16 and UTF-32, if there is a secret, the zero bytes go too.
@@ -81,6 +82,25 @@ def redact(payload: bytes) -> bytes:
         cleaned = _bare(_quoted(squeezed))
         return payload if cleaned == squeezed else cleaned
     return _bare(_quoted(payload))
+
+
+def redact_value(value: object) -> object:
+    """A decoded JSON value with `[redacted]` in the place of the values of secret keys, also in text inside strings.
+
+    >>> redact_value({"energy": 5, "apiKey": "abc", "url": "https://x/?token=abc"})
+    {'energy': 5, 'apiKey': '[redacted]', 'url': 'https://x/?token=[redacted]'}
+    """
+    if isinstance(value, dict):
+        members = cast(dict[str, object], value).items()
+        return {
+            key: REDACTED.decode() if _is_secret_name(key.encode(errors="replace")) else redact_value(member)
+            for key, member in members
+        }
+    if isinstance(value, list):
+        return [redact_value(member) for member in cast(list[object], value)]
+    if isinstance(value, str) and (":" in value or "=" in value):
+        return redact(value.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+    return value
 
 
 def _quoted(payload: bytes) -> bytes:
@@ -122,7 +142,11 @@ def _is_secret(payload: bytes, key_end: int) -> bool:
     tail = payload[max(0, key_end - _TAIL) : key_end]
     if _BACKSLASH in tail:
         tail = _ESCAPE.sub(_unescaped, payload[max(0, key_end - _ESCAPED_TAIL) : key_end])
-    return tail.translate(None, _SEPARATORS).lower().endswith(SECRET_ENDINGS)
+    return _is_secret_name(tail)
+
+
+def _is_secret_name(name: bytes) -> bool:
+    return name.translate(None, _SEPARATORS).lower().endswith(SECRET_ENDINGS)
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:

@@ -85,7 +85,7 @@ def _body_name(kind: str) -> str:
 
 
 def _one_event(document: dict[str, object], path: str, reading: Reading) -> Iterator[Event]:
-    kind = required_text(document, "eventType" if "eventType" in document else "notificationType")
+    kind = required_text(document, "notificationType" if "notificationType" in document else "eventType")
     if kind in _KNOWN:
         yield _device_event(kind, document, path, reading)
     else:
