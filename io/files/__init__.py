@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from thingbeam.io.files.batches import check_batch
 from thingbeam.io.files.blobs import ReadBlobs, read_blobs
-from thingbeam.schemas.blob import Blob, BlobCoder
 from thingbeam.io.files.formats import encode_batch
 from thingbeam.io.files.json_lines import decode_json_lines, encode_json_line, encode_json_lines
 from thingbeam.io.files.manifest import Manifest, WriteManifest, prepare_output, read_manifest, write_manifest
 from thingbeam.io.files.paths import Compression, Format, InputFile, check_inputs
 from thingbeam.io.files.records import ReadFromFiles, read_records, read_table
 from thingbeam.io.files.sink import WriteBatches, WriteToFiles, WrittenFile
+from thingbeam.schemas.blob import Blob, BlobCoder
 
 __all__ = [
     "Blob",

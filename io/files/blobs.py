@@ -13,6 +13,7 @@ from apache_beam.utils.timestamp import Timestamp
 from thingbeam.io.files.compression import TruncatedFileError, decompress
 from thingbeam.io.files.lines import Lines, LongLine, cut_lines
 from thingbeam.io.files.paths import Format, InputFile, check_inputs, compression_of, format_of, open_file
+from thingbeam.io.files.progress import read_so_far
 from thingbeam.schemas import codes
 from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.records import DeadLetter
@@ -218,6 +219,7 @@ class _ReadPart(beam.DoFn):
         ):
             if isinstance(piece, Blob):
                 self._bytes_read.inc(len(piece.data))
+                read_so_far.add(len(piece.data))
                 yield piece
                 continue
             if self._redact:

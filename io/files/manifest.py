@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -11,7 +12,7 @@ import msgspec
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 
-from thingbeam.io.files.paths import delete_file, join, match_files, open_file, write_file
+from thingbeam.io.files.paths import delete_file, join, match_files, open_file, unfinished_files, write_file
 from thingbeam.io.files.sink import WrittenFile
 
 __all__ = ["MANIFEST_NAME", "Manifest", "WriteManifest", "prepare_output", "read_manifest", "write_manifest"]
@@ -110,8 +111,8 @@ def prepare_output(directory: str, kinds: Sequence[str], overwrite: bool = False
     """Make a directory ready for results, before the pipeline starts.
 
     With `overwrite`, what an earlier run left is removed: its manifest first, so that a reader never sees one whose
-    files are gone; then the files that it lists and those named `KIND-….jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.avro` or
-    `.parquet`, of the kinds given. Nothing else in the directory is touched.
+    files are gone; then the files that it lists, those named `KIND-….jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.avro` or
+    `.parquet`, of the kinds given, and what of these was not finished. Nothing else in the directory is touched.
 
     Args:
         directory: where results are to go; made where the filesystem has directories.
@@ -121,6 +122,8 @@ def prepare_output(directory: str, kinds: Sequence[str], overwrite: bool = False
     Raises:
         ValueError: one line: results are there and may not be removed, or the directory cannot be made.
     """
+    if FileSystems.get_scheme(directory) is None and os.path.isfile(directory):
+        raise ValueError(f"{directory!r} is a file, not a directory")
     results = _results(directory, kinds)
     manifest = join(directory, MANIFEST_NAME)
     finished = FileSystems.exists(manifest)
@@ -131,8 +134,10 @@ def prepare_output(directory: str, kinds: Sequence[str], overwrite: bool = False
         listed = _listed(directory)
         delete_file(manifest)
         results = sorted({*results, *(path for path in listed if FileSystems.exists(path))})
-    for path in results:
-        delete_file(path)
+    if overwrite:
+        ours = tuple(f".{kind}-" for kind in kinds)
+        for path in (*results, *(path for path in unfinished_files(directory) if _base(path).startswith(ours))):
+            delete_file(path)
     _make(directory)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "match_files",
     "open_file",
     "parent",
+    "unfinished_files",
     "write_file",
 ]
 
@@ -122,7 +123,16 @@ def match_files(patterns: str | Iterable[str]) -> list[InputFile]:
             kind = "no file matches" if _GLOB.search(pattern) or pattern.endswith("/") else "no such file:"
             raise ValueError(f"{kind} {pattern!r}")
         found.update((file.path, file) for file in matched)
-    return [found[path] for path in sorted(found)]
+    return [found[path] for path in sorted(found) if not _TEMPORARY.fullmatch(parent(path)[1])]
+
+
+def unfinished_files(directory: str) -> list[str]:
+    """What writers of this package that died, or are at work, left in a directory: `.NAME.….tmp`."""
+    try:
+        files = _match(join(directory, ".*.tmp"))
+    except ValueError:
+        return []
+    return sorted(file.path for file in files if _TEMPORARY.fullmatch(parent(file.path)[1]))
 
 
 def _match(pattern: str) -> list[InputFile]:
@@ -141,12 +151,7 @@ def _match(pattern: str) -> list[InputFile]:
     except BeamIOError as error:
         reasons = [str(reason) for reason in (error.exception_details or {}).values()] or [str(error)]
         raise ValueError(f"cannot list {pattern!r}: {' '.join('; '.join(reasons).split())}") from error
-    files: list[InputFile] = []
-    for metadata in result.metadata_list:
-        path: str = metadata.path[2:] if bare else metadata.path
-        if not _TEMPORARY.fullmatch(path.rpartition("/")[2]):
-            files.append(InputFile(path, metadata.size_in_bytes))
-    return files
+    return [InputFile(file.path[2:] if bare else file.path, file.size_in_bytes) for file in result.metadata_list]
 
 
 def check_inputs(patterns: str | Sequence[str], file_format: Format | None = "jsonl") -> list[InputFile]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import apache_beam as beam
@@ -132,6 +132,7 @@ class ReadFromFiles(beam.PTransform[Any, Any]):
         *,
         batches: bool = False,
         split_bytes: int = SPLIT_BYTES,
+        redact: Callable[[bytes], bytes] | None = None,
         check: bool = True,
     ) -> None:
         """Say what to read.
@@ -142,6 +143,7 @@ class ReadFromFiles(beam.PTransform[Any, Any]):
             format: jsonl, avro or parquet; None tells it for each file by its ending.
             batches: give batches of `arrow_schema(record_type)` rather than records.
             split_bytes: plain JSON Lines larger than this are shared by workers.
+            redact: blanks secrets out of what dead letters keep, which may be cut anywhere. Must be picklable.
             check: ask the filesystem when the pipeline is built. Say False where only the workers see the files.
 
         Raises:
@@ -154,7 +156,8 @@ class ReadFromFiles(beam.PTransform[Any, Any]):
             raise ValueError("split_bytes must be positive")
         self._format: Format | None = format
         self._patterns, self._record_type = patterns, record_type
-        self._batches, self._split_bytes, self._check = batches, split_bytes, check
+        self._batches, self._split_bytes = batches, split_bytes
+        self._redact, self._check = redact, check
 
     def expand(self, root: Any) -> Any:
         """Match, spread, read.
@@ -168,21 +171,28 @@ class ReadFromFiles(beam.PTransform[Any, Any]):
             root
             | PlanParts(self._patterns, self._format, self._split_bytes)
             | "Read"
-            >> beam.ParDo(_ReadPart(self._record_type, self._format, self._batches))
+            >> beam.ParDo(_ReadPart(self._record_type, self._format, self._batches, self._redact))
             .with_output_types(pa.RecordBatch if self._batches else self._record_type, dead_letters=DeadLetter)
             .with_outputs(DEAD_LETTERS, main="records")
         )
 
 
 class _ReadPart(beam.DoFn):
-    def __init__(self, record_type: type[tuple[Any, ...]], file_format: Format | None, batches: bool) -> None:
+    def __init__(
+        self,
+        record_type: type[tuple[Any, ...]],
+        file_format: Format | None,
+        batches: bool,
+        redact: Callable[[bytes], bytes] | None,
+    ) -> None:
         self._format: Format | None = file_format
-        self._record_type, self._batches = record_type, batches
+        self._record_type, self._batches, self._redact = record_type, batches, redact
 
     def process(self, part: Part) -> Iterable[Any]:
         for some in read_records(part, self._record_type, self._format):
             if isinstance(some, DeadLetter):
-                yield TaggedOutput(DEAD_LETTERS, some)
+                payload = self._redact(some.payload) if self._redact else some.payload
+                yield TaggedOutput(DEAD_LETTERS, some._replace(payload=payload))
             elif self._batches:
                 batch = to_record_batch(some, self._record_type) if isinstance(some, list) else some
                 if batch.num_rows:

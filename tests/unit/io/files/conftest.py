@@ -14,6 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.utils.timestamp import Timestamp
 from hypothesis import strategies as st
+
 from thingbeam.schemas.fields import fields_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,6 +11,7 @@ import pytest
 from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+
 from thingbeam.io.files.avro_files import encode_avro, read_avro
 from thingbeam.io.files.batches import Fault
 from thingbeam.schemas import DeadLetter, Event, Session, Usage, avro_schema, released_schemas, to_record_batch

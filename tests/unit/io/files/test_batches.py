@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from apache_beam.utils.timestamp import Timestamp
+
 from thingbeam.io.files.batches import SchemaMismatchError, check_batch, resolve_batch
 from thingbeam.schemas import Event, Session, Usage, arrow_schema, from_record_batch, to_record_batch
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import zstandard
+
 from thingbeam.io.files.compression import (
     CorruptFileError,
     DamagedFileError,

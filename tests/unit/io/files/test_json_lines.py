@@ -11,6 +11,7 @@ import pytest
 from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+
 from thingbeam.io.files.json_lines import decode_json_lines, encode_json_line, encode_json_lines
 from thingbeam.schemas import Activity, DeadLetter, Event, Session, Usage, to_record_batch
 from thingbeam.schemas.fields import fields_of

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from thingbeam.io.files.compression import TruncatedFileError
 from thingbeam.io.files.lines import KEPT_BYTES, Damage, Lines, LongLine, cut_lines
 
@@ -63,7 +65,7 @@ def test_ranges_together_give_each_line_once_and_long_ones_apart(
     data = data.removeprefix(b"\xef\xbb\xbf")
     bounds = [0, *sorted(cut for cut in cuts if cut < len(data)), None]
     found: list[tuple[int, bytes | int]] = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         assert start is not None
         stream = _chunks(data[max(0, start - 1) :], sizes)
         for piece in cut_lines(stream, start=start, stop=stop, size=size, limit=limit):
@@ -112,7 +114,10 @@ def test_damage_keeps_the_line_that_was_not_finished() -> None:
         yield from chunks
         raise error
 
-    assert list(cut_lines(broken(b"a\nb\nc", b"d"), size=100, limit=9)) == [Lines(0, b"a\nb\n"), Damage(4, b"cd", error)]
+    assert list(cut_lines(broken(b"a\nb\nc", b"d"), size=100, limit=9)) == [
+        Lines(0, b"a\nb\n"),
+        Damage(4, b"cd", error),
+    ]
     assert list(cut_lines(broken(b"a\n"), size=1, limit=9)) == [Lines(0, b"a\n"), Damage(2, b"", error)]
     assert list(cut_lines(broken(b"a\n" + b"z" * 70_000), size=1, limit=9)) == [
         Lines(0, b"a\n"),

@@ -11,6 +11,7 @@ import pytest
 from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+
 from thingbeam.io.files.batches import Fault
 from thingbeam.io.files.parquet_files import encode_parquet, read_parquet
 from thingbeam.schemas import DeadLetter, Event, Session, Usage, arrow_schema, from_record_batch, to_record_batch
@@ -69,9 +70,7 @@ def test_a_damaged_row_group_costs_itself() -> None:
     sessions = [SESSION._replace(device_id=f"{at:0500d}", revision=at) for at in range(300)]
     file = io.BytesIO()
     table = pa.Table.from_batches([to_record_batch(sessions, Session)])
-    pq.write_table(
-        table, file, row_group_size=100, compression="none", use_dictionary=False, write_page_checksum=True
-    )
+    pq.write_table(table, file, row_group_size=100, compression="none", use_dictionary=False, write_page_checksum=True)
     damaged = bytearray(file.getvalue())
     at = damaged.index(b"0" * 497 + b"150")
     damaged[at] = 0xFF
@@ -87,5 +86,6 @@ def test_files_cut_or_damaged_or_of_another_kind_are_one_fault() -> None:
         assert (records, fault.code) == ([], "truncated_file"), cut
     assert [fault.code for fault in _read(b'{"a": 1}\n', Session)[1]] == ["corrupt_file"]
     footer = bytearray(encoded)
-    footer[-30:-8] = bytes(22)
+    begin = len(footer) - 8 - int.from_bytes(footer[-8:-4], "little")
+    footer[begin : begin + 20] = b"\xff" * 20
     assert [fault.code for fault in _read(bytes(footer), Session)[1]] == ["corrupt_file"]

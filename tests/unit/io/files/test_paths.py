@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from thingbeam.io.files.paths import (
     InputFile,
     check_inputs,

@@ -6,6 +6,7 @@ import pytest
 from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+
 from thingbeam.io.files.times import FIRST_MICROS, LAST_MICROS, time_text, timestamp_of
 
 
