@@ -48,8 +48,8 @@ def to_record_batch(records: Iterable[RecordType], record: type[RecordType]) -> 
     arrays = []
     for field, column in zip(fields, values, strict=True):
         if field.type == "timestamp":
-            column = [None if time is None else time.micros for time in column]
-            arrays.append(pa.array(column, pa.int64()).cast(_ARROW[field.type]))
+            micros = [None if time is None else time.micros for time in column]
+            arrays.append(pa.array(micros, pa.int64()).cast(_ARROW[field.type]))
         elif field.type == "map_of_double":
             arrays.append(pa.array([list(pairs.items()) for pairs in column], _ARROW[field.type]))
         else:

@@ -33,7 +33,8 @@ ROW: Final = np.dtype(
         ("description", "<u8"),
     ]
 )
-"""Times in microseconds since 1970; value is a double's bits, or a text's hash where the description says string or json."""
+"""Times in microseconds since 1970. `value` is a double's bits or, where the description says string or json, a text's
+hash."""
 
 TEXT_TYPES: Final = frozenset({"string", "json"})
 VALUE_TYPES: Final = TEXT_TYPES | {"number", "boolean", "null"}
@@ -128,7 +129,9 @@ class EventBatch:
         return self.rows.nbytes + 64 * (len(self.names.ids) + len(self.names.texts) + len(self.names.descriptions))
 
     @classmethod
-    def from_events(cls, events: Sequence[Event], zone_of: Callable[[str | None], str | None] | None = None) -> EventBatch:
+    def from_events(
+        cls, events: Sequence[Event], zone_of: Callable[[str | None], str | None] | None = None
+    ) -> EventBatch:
         """Events as a batch.
 
         A batch does not carry `ingest_time`, nor the digits of an integer beyond what a double holds.
@@ -140,8 +143,9 @@ class EventBatch:
         names = Names()
         rows = np.zeros(len(events), ROW)
         rows["time"] = [event.event_time.micros for event in events]
-        for field, column in (("device", 2), ("event", 0), ("home", 12)):
-            name_ids(rows, field, [event[column] for event in events], names)
+        name_ids(rows, "device", [event.device_id for event in events], names)
+        name_ids(rows, "event", [event.event_id for event in events], names)
+        name_ids(rows, "home", [event.home_id for event in events], names)
         values = np.zeros(len(events), np.float64)
         hashes = rows["value"]
         for at, event in enumerate(events):

@@ -19,7 +19,7 @@ class Blob(NamedTuple):
     data: bytes
 
 
-class BlobCoder(Coder):  # type: ignore[misc]
+class BlobCoder(Coder):
     """Blob as length of source (4 bytes), offset (8 bytes), source, data; numbers big-endian."""
 
     def encode(self, value: Blob) -> bytes:

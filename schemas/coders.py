@@ -15,7 +15,7 @@ from thingbeam.schemas.records import Activity, DeadLetter, Event, Session, Usag
 __all__ = ["ArrowBatchCoder", "EventBatchCoder", "register_coders"]
 
 
-class EventBatchCoder(Coder):  # type: ignore[misc]
+class EventBatchCoder(Coder):
     """EventBatch in its own versioned encoding."""
 
     def encode(self, value: EventBatch) -> bytes:
@@ -39,7 +39,7 @@ class EventBatchCoder(Coder):  # type: ignore[misc]
         return EventBatch
 
 
-class ArrowBatchCoder(Coder):  # type: ignore[misc]
+class ArrowBatchCoder(Coder):
     """pyarrow.RecordBatch as one Arrow IPC stream."""
 
     def encode(self, value: pa.RecordBatch) -> bytes:

@@ -23,7 +23,6 @@ _TYPES: dict[object, FieldType] = {
     bool: "boolean",
     bytes: "bytes",
     Timestamp: "timestamp",
-    typing.Mapping[str, float]: "map_of_double",
 }
 
 
@@ -56,12 +55,16 @@ def fields_of(record: type) -> tuple[Field, ...]:
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
             members = [member for member in typing.get_args(hint) if member is not type(None)]
             optional, hint = True, members[0]
-        if typing.get_args(hint):
-            hint = typing.Mapping[typing.get_args(hint)]
-        if hint not in _TYPES:
+        kind = "map_of_double" if _is_map_of_double(hint) else _TYPES.get(hint)
+        if kind is None:
             raise TypeError(f"{record.__name__}.{name}: no encoding for {hint}")
-        fields.append(Field(name, _TYPES[hint], optional, name in defaults, defaults.get(name)))
+        fields.append(Field(name, kind, optional, name in defaults, defaults.get(name)))
     return tuple(fields)
+
+
+def _is_map_of_double(hint: object) -> bool:
+    # Beam's row coder knows typing.Mapping and collections.abc.Mapping alike.
+    return typing.get_origin(hint) is Mapping and typing.get_args(hint) == (str, float)
 
 
 def name_of(record: type) -> str:

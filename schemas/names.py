@@ -1,7 +1,7 @@
 """Texts as fixed-width words: what lets events be rows of numbers, and rows be sorted, compared and shuffled fast.
 
-A canonical UUID is its own 16 bytes. Any other id is the 128-bit BLAKE2b of its text, which then travels beside the rows.
-Texts (states, units, zones) are 64-bit BLAKE2b. None is 0.
+A canonical UUID is its own 16 bytes. Any other id is the 128-bit BLAKE2b of its text, which then travels beside the
+rows. Texts (states, units, zones) are 64-bit BLAKE2b. None is 0.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def id_words(texts: Sequence[str | None]) -> tuple[NDArray[np.uint64], NDArray[n
         words = np.ascontiguousarray(pairs).view(">u8").astype(np.uint64)
         plain &= (words != 0).any(axis=1)
     if not plain.all():
-        for at in np.flatnonzero(~plain):
+        for at in np.flatnonzero(~plain).tolist():
             words[at], plain[at] = _one_id(texts[at])
     return words, plain
 
@@ -134,7 +134,8 @@ def mix(high: Words, low: Words) -> Words:
     True
     """
     with np.errstate(over="ignore"):
-        return _finalise(_finalise(high + np.uint64(0x9E3779B97F4A7C15)) ^ low)
+        mixed: Words = _finalise(_finalise(high + np.uint64(0x9E3779B97F4A7C15)) ^ low)
+    return mixed
 
 
 def _finalise(words: Any) -> Any:

@@ -176,7 +176,7 @@ class Session(NamedTuple):
     """The last event."""
     end: Timestamp
     """last plus the gap, when it was over."""
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     """Distinct events."""
     revision: int
     home_id: str | None = None
@@ -202,7 +202,7 @@ class Usage(NamedTuple):
     start: Timestamp
     start_local: str
     end: Timestamp
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     """Distinct events in the period."""
     changes: int
     """How often a state's value became another."""

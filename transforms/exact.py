@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -20,7 +20,6 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from thingbeam.schemas.batch import EventBatch
@@ -28,7 +27,7 @@ from thingbeam.transforms.columns.closing import END_OF_TIME
 from thingbeam.transforms.columns.history import History, HistoryState, Slice
 from thingbeam.transforms.sharding import NAMESPACE, ShardedBatch
 
-__all__ = ["ACTIVITIES", "DISTINCT", "LATE", "SESSIONS", "USAGE", "BoundedPass", "ExactPass", "NamedBatch", "Pace"]
+__all__ = ["ACTIVITIES", "DISTINCT", "LATE", "SESSIONS", "USAGE", "BoundedPass", "ExactPass", "NamedBatch", "Pace", "SlicePass", "name_of_time", "read_clock"]
 
 ACTIVITIES: Final = "activities"
 SESSIONS: Final = "sessions"
@@ -132,50 +131,20 @@ class BoundedPass(_Pass):
         yield from self._results(done, shard, "")
 
 
-class ExactPass(_Pass):
-    """The exact pass over endless input.
-
-    Args:
-        history: the rules.
-        pace: slices and lateness.
-        emit_distinct: whether to give the distinct rows too.
-    """
-
-    CLOCK = ReadModifyWriteStateSpec("clock", BytesCoder())
-    HISTORY = ReadModifyWriteStateSpec("history", BytesCoder())
-    # Rows wait by slice. One bag for all would be read once a slice by every slice that waits.
-    WAITING_0 = BagStateSpec("waiting_0", BytesCoder())
-    WAITING_1 = BagStateSpec("waiting_1", BytesCoder())
-    WAITING_2 = BagStateSpec("waiting_2", BytesCoder())
-    WAITING_3 = BagStateSpec("waiting_3", BytesCoder())
-    WAITING_4 = BagStateSpec("waiting_4", BytesCoder())
-    WAITING_5 = BagStateSpec("waiting_5", BytesCoder())
-    WAITING_6 = BagStateSpec("waiting_6", BytesCoder())
-    WAITING_7 = BagStateSpec("waiting_7", BytesCoder())
-    WAKE = TimerSpec("wake", TimeDomain.WATERMARK)
+class SlicePass(_Pass):
+    """The exact pass over endless input: how rows wait, and how slices are closed. The state cells are its subclasses'."""
 
     def __init__(self, history: History, pace: Pace, *, emit_distinct: bool = False) -> None:
         super().__init__(history, emit_distinct=emit_distinct)
         self._pace = pace.checked()
         self._late = Metrics.counter(NAMESPACE, "late")
 
-    def process(
-        self,
-        element: ShardedBatch,
-        clock: Any = beam.DoFn.StateParam(CLOCK),
-        w0: Any = beam.DoFn.StateParam(WAITING_0),
-        w1: Any = beam.DoFn.StateParam(WAITING_1),
-        w2: Any = beam.DoFn.StateParam(WAITING_2),
-        w3: Any = beam.DoFn.StateParam(WAITING_3),
-        w4: Any = beam.DoFn.StateParam(WAITING_4),
-        w5: Any = beam.DoFn.StateParam(WAITING_5),
-        w6: Any = beam.DoFn.StateParam(WAITING_6),
-        w7: Any = beam.DoFn.StateParam(WAITING_7),
-        timer: Any = beam.DoFn.TimerParam(WAKE),
+    def _accept(
+        self, element: ShardedBatch, clock: Any, bags: tuple[Any, ...], timer: Any, accepted: list[EventBatch]
     ) -> Iterator[Any]:
-        """Let rows wait for their slice to be over; those whose slice is closed are late."""
+        """Give the rows that are late; put the others in their bags, and in `accepted`."""
         shard, batch = element
-        now = _read_clock(clock)
+        now = read_clock(clock)
         late = batch.rows["time"] < now.closed
         if late.any():
             self._late.inc(int(late.sum()))
@@ -184,7 +153,7 @@ class ExactPass(_Pass):
             batch = batch.take(batch.rows[~late])
         if not len(batch):
             return
-        bags = (w0, w1, w2, w3, w4, w5, w6, w7)
+        accepted.append(batch)
         numbers = batch.rows["time"] // self._pace.slice
         for number in np.unique(numbers).tolist():
             rows = batch.rows[numbers == number]
@@ -194,34 +163,41 @@ class ExactPass(_Pass):
         self._set(now, timer)
         clock.write(msgspec.msgpack.encode(now))
 
-    @on_timer(WAKE)
-    def wake(
+    def _advance(
         self,
-        shard: int = beam.DoFn.KeyParam,
-        fired: Timestamp = beam.DoFn.TimestampParam,
-        clock: Any = beam.DoFn.StateParam(CLOCK),
-        history: Any = beam.DoFn.StateParam(HISTORY),
-        w0: Any = beam.DoFn.StateParam(WAITING_0),
-        w1: Any = beam.DoFn.StateParam(WAITING_1),
-        w2: Any = beam.DoFn.StateParam(WAITING_2),
-        w3: Any = beam.DoFn.StateParam(WAITING_3),
-        w4: Any = beam.DoFn.StateParam(WAITING_4),
-        w5: Any = beam.DoFn.StateParam(WAITING_5),
-        w6: Any = beam.DoFn.StateParam(WAITING_6),
-        w7: Any = beam.DoFn.StateParam(WAITING_7),
-        timer: Any = beam.DoFn.TimerParam(WAKE),
+        shard: int,
+        fired: Timestamp,
+        clock: Any,
+        history: Any,
+        bags: tuple[Any, ...],
+        timer: Any,
+        revision: int = 0,
+        after: Callable[[HistoryState, Slice, int], Iterator[Any]] | None = None,
     ) -> Iterator[Any]:
-        """Close every slice that the watermark is past, by the time at which the timer fired."""
-        now = _read_clock(clock)
+        """Take the rows of the slices that are over, and give what comes of them.
+
+        Args:
+            shard: the key.
+            fired: when the timer was to fire.
+            clock: the state cell.
+            history: the state cell.
+            bags: the state cells.
+            timer: the timer.
+            revision: the last one that went out by another way.
+            after: what else is to be said after a step.
+        """
+        now = read_clock(clock)
         until = (fired.micros - self._pace.lateness) // self._pace.slice * self._pace.slice
         if until > now.closed:
             due = [number for number in now.waiting if number * self._pace.slice < until]
-            bags = (w0, w1, w2, w3, w4, w5, w6, w7)
             batches = list(self._taken(bags, due))
             encoded = history.read()
             state = HistoryState.decode(encoded) if encoded else HistoryState()
+            state.revision = max(state.revision, revision)
             done = self._history.advance(state, batches, until, _now())
             yield from self._results(done, shard, name_of_time(until) + "-")
+            if after is not None:
+                yield from after(state, done, until)
             now.waiting = [number for number in now.waiting if number not in due]
             now.closed, now.wake = until, END_OF_TIME
             now.due = self._history.due(state) or END_OF_TIME
@@ -259,7 +235,68 @@ class ExactPass(_Pass):
             timer.set(Timestamp(micros=wake * self._pace.slice + self._pace.lateness))
 
 
-def _read_clock(clock: Any) -> _Clock:
+class ExactPass(SlicePass):
+    """The exact pass over endless input.
+
+    Args:
+        history: the rules.
+        pace: slices and lateness.
+        emit_distinct: whether to give the distinct rows too.
+    """
+
+    CLOCK = ReadModifyWriteStateSpec("clock", BytesCoder())
+    HISTORY = ReadModifyWriteStateSpec("history", BytesCoder())
+    # Rows wait by slice. One bag for all would be read once a slice by every slice that waits.
+    WAITING_0 = BagStateSpec("waiting_0", BytesCoder())
+    WAITING_1 = BagStateSpec("waiting_1", BytesCoder())
+    WAITING_2 = BagStateSpec("waiting_2", BytesCoder())
+    WAITING_3 = BagStateSpec("waiting_3", BytesCoder())
+    WAITING_4 = BagStateSpec("waiting_4", BytesCoder())
+    WAITING_5 = BagStateSpec("waiting_5", BytesCoder())
+    WAITING_6 = BagStateSpec("waiting_6", BytesCoder())
+    WAITING_7 = BagStateSpec("waiting_7", BytesCoder())
+    WAKE = TimerSpec("wake", TimeDomain.WATERMARK)
+
+    def process(
+        self,
+        element: ShardedBatch,
+        clock: Any = beam.DoFn.StateParam(CLOCK),
+        w0: Any = beam.DoFn.StateParam(WAITING_0),
+        w1: Any = beam.DoFn.StateParam(WAITING_1),
+        w2: Any = beam.DoFn.StateParam(WAITING_2),
+        w3: Any = beam.DoFn.StateParam(WAITING_3),
+        w4: Any = beam.DoFn.StateParam(WAITING_4),
+        w5: Any = beam.DoFn.StateParam(WAITING_5),
+        w6: Any = beam.DoFn.StateParam(WAITING_6),
+        w7: Any = beam.DoFn.StateParam(WAITING_7),
+        timer: Any = beam.DoFn.TimerParam(WAKE),
+    ) -> Iterator[Any]:
+        """Let rows wait for their slice to be over; those whose slice is closed are late."""
+        yield from self._accept(element, clock, (w0, w1, w2, w3, w4, w5, w6, w7), timer, [])
+
+    @on_timer(WAKE)
+    def wake(
+        self,
+        shard: int = beam.DoFn.KeyParam,
+        fired: Timestamp = beam.DoFn.TimestampParam,
+        clock: Any = beam.DoFn.StateParam(CLOCK),
+        history: Any = beam.DoFn.StateParam(HISTORY),
+        w0: Any = beam.DoFn.StateParam(WAITING_0),
+        w1: Any = beam.DoFn.StateParam(WAITING_1),
+        w2: Any = beam.DoFn.StateParam(WAITING_2),
+        w3: Any = beam.DoFn.StateParam(WAITING_3),
+        w4: Any = beam.DoFn.StateParam(WAITING_4),
+        w5: Any = beam.DoFn.StateParam(WAITING_5),
+        w6: Any = beam.DoFn.StateParam(WAITING_6),
+        w7: Any = beam.DoFn.StateParam(WAITING_7),
+        timer: Any = beam.DoFn.TimerParam(WAKE),
+    ) -> Iterator[Any]:
+        """Close every slice that the watermark is past, by the time at which the timer fired."""
+        yield from self._advance(shard, fired, clock, history, (w0, w1, w2, w3, w4, w5, w6, w7), timer)
+
+
+def read_clock(clock: Any) -> _Clock:
+    """Where a shard stands, by its state cell."""
     encoded = clock.read()
     return _CLOCK.decode(encoded) if encoded else _Clock()
 
@@ -278,6 +315,3 @@ def late_name(shard: int, closed: int, missed: EventBatch) -> str:
     """The name of some late rows: it follows from the rows themselves, for they have no slice any more."""
     digest = hashlib.blake2b(np.sort(missed.rows, order=["device_high", "device_low", "time", "event_high", "event_low"]).tobytes(), digest_size=6)
     return f"{name_of_time(closed)}-s{shard:05d}-{digest.hexdigest()}"
-
-
-GLOBAL_WINDOW: Final = GlobalWindow()

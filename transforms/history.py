@@ -29,6 +29,7 @@ from thingbeam.transforms.exact import (
     NamedBatch,
     Pace,
 )
+from thingbeam.transforms.provisional import ProvisionalPass
 from thingbeam.transforms.rules.periods import Period
 from thingbeam.transforms.rules.roles import Role
 from thingbeam.transforms.sharding import DEFAULT_SHARDS, ShardEvents
@@ -80,8 +81,10 @@ class _OneStep(beam.PTransform):  # type: ignore[misc]
         shards: int,
         allowed_lateness: Duration,
         slice_length: Duration,
+        provisional: Duration | None = None,
     ) -> None:
         super().__init__()
+        self._provisional = 0 if provisional is None else _positive(provisional, "provisional")
         self._batches = batches
         self._zones = zones or _ZONES
         self._shards = shards
@@ -101,9 +104,12 @@ class _OneStep(beam.PTransform):  # type: ignore[misc]
             step = BoundedPass(history, hold_until=hold_until, emit_distinct=distinct)
             passed = grouped | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         else:
-            passed = sharded | "Exact" >> beam.ParDo(
-                ExactPass(history, self._pace, emit_distinct=distinct)
-            ).with_outputs(LATE, wanted, *more)
+            step = (
+                ProvisionalPass(history, self._pace, self._provisional)
+                if self._provisional
+                else ExactPass(history, self._pace, emit_distinct=distinct)
+            )
+            passed = sharded | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         records = {ACTIVITIES: Activity, SESSIONS: Session, USAGE: Usage}
         given = [self._as_asked(passed[tag], tag, records.get(tag, Event)) for tag in (wanted, *more, LATE)]
         return (*given, dead)
@@ -151,6 +157,8 @@ class DeviceHistory(_OneStep):
         shards: the unit of parallel work; the same as long as there is state.
         allowed_lateness: by how much the watermark must be past a slice before it is closed.
         slice_length: the step in which event time advances; it divides 15 minutes.
+        provisional: for endless input, how often in processing time to give provisional rows of what changed (`final`
+            is false), which final rows replace or tombstones take back; None gives final rows only.
 
     Raises:
         ValueError: a length of time, a period or a number of shards that cannot be.
@@ -171,9 +179,15 @@ class DeviceHistory(_OneStep):
         shards: int = DEFAULT_SHARDS,
         allowed_lateness: Duration = "60s",
         slice_length: Duration = "60s",
+        provisional: Duration | None = None,
     ) -> None:
         super().__init__(
-            batches=batches, zones=zones, shards=shards, allowed_lateness=allowed_lateness, slice_length=slice_length
+            batches=batches,
+            zones=zones,
+            shards=shards,
+            allowed_lateness=allowed_lateness,
+            slice_length=slice_length,
+            provisional=provisional,
         )
         self._table = table or CapabilityTable.default()
         self._hold_until = hold_until

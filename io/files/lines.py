@@ -64,9 +64,11 @@ def cut_lines(
     cutter = _Cutter(start, stop, size, limit)
     try:
         for chunk in chunks:
-            yield from cutter.feed(chunk)
-            if cutter.done:
-                return
+            # What decompresses well comes in chunks far larger than a span.
+            for at in range(0, len(chunk), size):
+                yield from cutter.feed(chunk[at : at + size])
+                if cutter.done:
+                    return
     except DamagedFileError as error:
         yield from cutter.whole()
         yield Damage(*cutter.unfinished(), error)

@@ -21,8 +21,8 @@ def write_report(
     sees half of it.
 
     Args:
-        directory: what `thingbeam run home --output` was given, a local directory.
-        output: the file to write; `report.html` in the directory where it is None.
+        directory: what `thingbeam run home --output` was given, on any filesystem that Beam knows.
+        output: the file to write, on any of them too; `report.html` in the directory where it is None.
         names: what to call devices and homes by their ids: a mapping, or the path of a JSON object of strings.
             A device without a name goes by the first 8 characters of its id.
 
@@ -30,29 +30,25 @@ def write_report(
         The path of the file.
 
     Raises:
-        FileNotFoundError: the directory, a file its manifest lists, or the names' file does not exist.
         ImportError: plotly is not installed; `pip install 'thingbeam[report]'` installs it.
-        ValueError: account.json, manifest.json or the names' file is not what it should be.
+        OSError: the names cannot be read, or the page cannot be written.
+        ValueError: one line: the directory holds no results, or one of its files or the names cannot be understood.
 
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as empty:
-    ...     page = write_report(empty)
+    >>> from thingbeam.io import write_manifest
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     _ = write_manifest(directory, [])
+    ...     page = write_report(directory)
     ...     "Nothing to show" in Path(page).read_text(encoding="utf-8")
     True
     """
+    from thingbeam.io.files.paths import join, write_file
     from thingbeam.pipelines.report.load import load
     from thingbeam.pipelines.report.page import page
 
-    path = Path(directory) / "report.html" if output is None else Path(output)
-    text = page(load(directory), _names(names))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return str(path)
+    path = join(directory, "report.html") if output is None else output
+    write_file(path, page(load(directory), _names(names)).encode())
+    return path
 
 
 def _names(names: Mapping[str, str] | str | os.PathLike[str] | None) -> Mapping[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import pyarrow.compute as pc
 
 from thingbeam.pipelines.report.load import Account, Results, milliseconds
 from thingbeam.pipelines.report.markup import Html, el, heads, join
-from thingbeam.pipelines.report.words import HomeClock, labels, minute_text, plural, shorten
+from thingbeam.pipelines.report.words import HomeClock, day_text, labels, minute_text, plural, shorten
 from thingbeam.schemas.codes import CODES
 
 __all__ = ["account_section", "dead_letter_section", "late_section"]
@@ -115,6 +116,7 @@ def _came_out(results: Results, account: Account | None) -> Html:
         el("caption", "What came out: rows by the run's account, in the files, and at their newest revision"),
         heads("", "#Account", "#In the files", "#Newest", ""),
         el("tbody", *body),
+        class_="narrow",
     )
     stops = account.stops_without_start if account else 0
     note = f"{plural(stops, 'stop')} came while nothing was open, and made no activity." if stops else None
@@ -136,8 +138,8 @@ def late_section(results: Results, names: Mapping[str, str], clock: HomeClock) -
             "tr",
             el("th", called[owner], scope="row"),
             _count(len(found[owner])),
-            el("td", minute_text(clock.at(min(found[owner])))),
-            el("td", minute_text(clock.at(max(found[owner])))),
+            el("td", _short(clock.at(min(found[owner])))),
+            el("td", _short(clock.at(max(found[owner])))),
         )
         for owner in ranked[:_CODES]
     ]
@@ -150,11 +152,16 @@ def late_section(results: Results, names: Mapping[str, str], clock: HomeClock) -
                 el("caption", "Late events by device"),
                 heads("Device", "#Events", "Earliest", "Latest"),
                 el("tbody", *rows),
+                class_="narrow",
             ),
             class_="scroll",
         ),
         el("p", more, class_="say") if more else None,
     )
+
+
+def _short(moment: datetime) -> str:
+    return f"{day_text(moment.date(), weekday=False)}, {moment:%H:%M}"
 
 
 def dead_letter_section(results: Results, clock: HomeClock) -> Html:
@@ -167,8 +174,7 @@ def dead_letter_section(results: Results, clock: HomeClock) -> Html:
     rows = [
         el(
             "tr",
-            el("th", el("code", shorten(code, 60)), scope="row"),
-            el("td", CODES.get(code, "")),
+            el("th", el("code", shorten(code, 60)), el("div", CODES.get(code), class_="lead"), scope="row"),
             _count(counts[code]),
             _share(counts[code], table.num_rows, "c2"),
         )
@@ -190,7 +196,7 @@ def dead_letter_section(results: Results, clock: HomeClock) -> Html:
             el(
                 "table",
                 el("caption", "Dead letters by reason"),
-                heads("Code", "Reason", "#Count", ""),
+                heads("Reason", "#Count", ""),
                 el("tbody", *rows),
             ),
             class_="scroll",

@@ -35,6 +35,7 @@ IDLE = frozenset(
 
 _LANE = 46
 _PANEL = 190
+_INSET = 20
 _DAY = 86_400_000.0
 
 
@@ -131,13 +132,13 @@ def time_line(lanes: list[Lane], names: dict[str, str], clock: HomeClock, last: 
         barmode="overlay",
         hovermode="closest",
         annotations=notes,
-        margin={"l": 4, "r": 4, "t": 6, "b": 40},
+        margin={"l": _INSET, "r": _INSET, "t": 6, "b": 24},
         xaxis={"type": "date"},
         yaxis={"range": [len(lanes) - 0.5, -0.66], "visible": False, "fixedrange": True},
     )
     done = sum(len(lane.done) for lane in lanes)
     summary = f"Time line of {plural(done, 'activity', 'activities')} in {plural(len(lanes), 'lane')}."
-    return Panel("", "Time line", summary, figure, "time", _LANE * len(lanes) + 54)
+    return Panel("", "Time line", summary, figure, "time", _LANE * len(lanes) + 38)
 
 
 def capability_colours(lanes: list[Lane]) -> dict[str, int]:
@@ -151,6 +152,7 @@ def _note(text: str, lane: int, side: str) -> dict[str, Any]:
         "x": 0 if side == "left" else 1,
         "xref": "paper",
         "xanchor": side,
+        "xshift": -_INSET if side == "left" else _INSET,
         "y": lane - 0.4,
         "yanchor": "middle",
         "showarrow": False,
@@ -178,7 +180,7 @@ def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
     texts = [_period_text(series, at, clock) for at in range(len(series.start))]
     drawn = ~np.isnan(series.mean)
     runs = _runs(series, drawn)
-    band_x, band_y, line_x, line_y, line_texts, line_low, line_high = [], [], [], [], [], [], []
+    band_x, band_y, line_x, line_y = [], [], [], []
     nothing = np.array([np.nan])
     for run in runs:
         start, end = series.start[run], series.end[run]
@@ -188,12 +190,8 @@ def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
         band_y += [high, high[-1:], low[-1:], low[-2::-1], low[:1], nothing]
         line_x += [start, end[-1:], nothing]
         line_y += [mean, mean[-1:], nothing]
-        line_low += [low, low[-1:], nothing]
-        line_high += [high, high[-1:], nothing]
-        line_texts += [*(texts[at] for at in run), texts[run[-1]], ""]
-    bounds = np.stack([_joined(line_low), _joined(line_high)], axis=1)
-    number = "%{customdata[0]:,.6~r} to %{customdata[1]:,.6~r}"
-    unit = plot_text(series.unit).replace("%", "&#37;")
+    unit = plot_text(f" {series.unit}" if series.unit else "").replace("%", "&#37;")
+    numbers = f"mean %{{y:,.6~r}}{unit}<br>%{{customdata[0]:,.6~r}} to %{{customdata[1]:,.6~r}}{unit}"
     traces = [
         go.Scatter(
             x=_joined(band_x),
@@ -202,28 +200,48 @@ def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
             fill="toself",
             line={"shape": "hv", "width": 0},
             hoverinfo="skip",
-            name="min–max",
+            name="band",
             meta={"paint": "band", "colour": 1},
         ),
         go.Scatter(
             x=_joined(line_x),
             y=_joined(line_y),
             mode="lines",
-            line={"shape": "hv", "width": 1.5},
-            customdata=bounds,
-            hovertext=line_texts,
-            hovertemplate=f"<b>%{{hovertext}}</b><br>mean %{{y:,.6~r}} {unit}<br>{number} {unit}<extra></extra>",
+            line={"shape": "hv", "width": 1.25},
+            hoverinfo="skip",
             name="mean",
             meta={"paint": "line", "colour": 1},
         ),
+        # The nearest period is the one whose middle is nearest, so what is pointed at is kept apart from the steps.
+        go.Scatter(
+            x=((series.start + series.end) / 2)[drawn],
+            y=series.mean[drawn],
+            mode="none",
+            customdata=np.stack([series.low, series.high], axis=1)[drawn],
+            hovertext=[text for text, here in zip(texts, drawn, strict=True) if here],
+            hovertemplate=f"<b>%{{hovertext}}</b><br>{numbers}<extra></extra>",
+            hoverinfo="text",
+            name="values",
+            meta={"paint": "none", "colour": 1},
+        ),
     ]
-    figure = _json(traces, hovermode="x", margin=_MARGIN, xaxis={"type": "date"}, yaxis=_Y)
+    figure = _json(traces, hovermode="x", margin=_MARGIN, xaxis={"type": "date"}, yaxis=_value_axis(_top(series.high)))
     title = f"{short_capability(key.capability, key.component, key.attribute)}"
-    return Panel(key.device_id, title + _in(series.unit), _measured(series, drawn, texts), figure, "time", _PANEL)
+    return Panel(key.device_id, title + _in(series.unit), _measured(series, drawn, texts), figure, "time", _PANEL + 10)
 
 
-_MARGIN = {"l": 44, "r": 8, "t": 8, "b": 38}
-_Y = {"rangemode": "tozero", "nticks": 5, "fixedrange": True, "automargin": "left", "tickformat": "~s"}
+_MARGIN = {"l": 44, "r": 8, "t": 8, "b": 24}
+
+
+def _value_axis(highest: float, *, whole: bool = False) -> dict[str, Any]:
+    axis = {"rangemode": "tozero", "nticks": 5, "fixedrange": True, "automargin": "left"}
+    axis["tickformat"] = "~s" if highest >= 10_000 else ",~r"
+    return axis | {"dtick": 1} if whole and highest < 5 else axis
+
+
+def _top(values: npt.NDArray[Any]) -> float:
+    numbers = values[~np.isnan(values)]
+    return float(numbers.max()) if len(numbers) else 0.0
 
 
 def _joined(parts: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
@@ -272,7 +290,7 @@ def meter_panel(meter: MeterDays) -> Panel:
     go = _plotly()
     unit = f" {meter.unit}" if meter.unit else ""
     texts = [f"<b>{day_text(d)}</b><br>{number_text(g)}{plot_text(unit)}" for d, g in _pairs(meter.days, meter.growth)]
-    figure = _json([_bars(go, meter.days, meter.growth, texts, 1)], margin=_MARGIN, xaxis=_X_DAY, yaxis=_Y)
+    figure = _json([_bars(go, meter.days, meter.growth, texts, 1)], margin=_MARGIN, xaxis=_X_DAY, yaxis=_value_axis(_top(meter.growth)))
     most = int(np.argmax(meter.growth))
     summary = (
         f"{number_text(float(meter.growth.sum()))}{unit} in {plural(len(meter.days), 'day')}; "
@@ -333,7 +351,7 @@ def state_panel(series: StateDays) -> Panel:
         showlegend=True,
         margin=_MARGIN,
         xaxis=_X_DAY,
-        yaxis=_Y,
+        yaxis=_value_axis(24),
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     )
     parts = [f"{name} {duration_text(float(seconds.sum()))}" for name, seconds in lengths[:3]]
@@ -350,8 +368,7 @@ def session_panel(sessions: SessionDays) -> Panel:
         f"<b>{day_text(day)}</b><br>{plural(n, 'session')}<br>{plural(events, 'event')}"
         for day, n, events in zip(sessions.days, sessions.sessions.tolist(), sessions.events.tolist(), strict=True)
     ]
-    figure = _json(
-        [_bars(go, sessions.days, sessions.sessions, texts, 1)], margin=_MARGIN, xaxis=_X_DAY, yaxis=_Y
-    )
+    axis = _value_axis(_top(sessions.sessions), whole=True)
+    figure = _json([_bars(go, sessions.days, sessions.sessions, texts, 1)], margin=_MARGIN, xaxis=_X_DAY, yaxis=axis)
     summary = f"{plural(int(sessions.sessions.sum()), 'session')} of {plural(int(sessions.events.sum()), 'event')}."
     return Panel(sessions.device_id, "sessions a day", summary, figure, "day", _PANEL)

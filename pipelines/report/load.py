@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.io.filesystems import FileSystems
 
-from thingbeam.io import read_table
-from thingbeam.schemas.arrow import arrow_schema
+from thingbeam.io import read_manifest, read_table
+from thingbeam.io.files.manifest import MANIFEST_NAME
+from thingbeam.io.files.paths import join, match_files, open_file, parent
 from thingbeam.schemas.records import Activity, DeadLetter, Event, Session, Usage
 
 __all__ = ["Account", "Results", "busiest", "load", "milliseconds", "newest"]
 
-_KEYS: dict[str, tuple[str, ...]] = {
+_RESULT: Final = re.compile(r".+\.(?:jsonl(?:\.gz|\.zst)?|avro|parquet)")
+_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "activities": ("device_id", "component", "capability", "start"),
     "sessions": ("device_id", "start"),
     "usage": ("device_id", "component", "capability", "attribute", "role", "period", "start"),
 }
-_RECORDS: dict[str, type] = {
+_RECORDS: Final[dict[str, type[tuple[object, ...]]]] = {
     "activities": Activity,
     "sessions": Session,
     "usage": Usage,
@@ -58,13 +62,15 @@ class Results:
     Attributes:
         directory: where it is.
         account: the run's own counts; None where it left none.
+        finished: whether there is a manifest, which a run writes last.
         activities, sessions, usage: Arrow tables in the order of the record's fields, one row a key, no tombstones.
         late, dead_letters: Arrow tables of every row.
         rows: how many rows the files held, by kind, before older revisions and tombstones were left out.
     """
 
-    directory: Path
+    directory: str
     account: Account | None
+    finished: bool
     activities: pa.Table
     sessions: pa.Table
     usage: pa.Table
@@ -73,26 +79,27 @@ class Results:
     rows: dict[str, int]
 
 
-def load(directory: str | Path) -> Results:
+def load(directory: str) -> Results:
     """Read a results directory.
 
-    Where manifest.json is there, only the files that it lists are read; else all whose names fit.
+    Where manifest.json is there, only the files that it lists are read; else all whose names fit, since a run that is
+    not finished has results too.
 
     Args:
-        directory: what `thingbeam run home --output` was given.
+        directory: what `thingbeam run home --output` was given, on any filesystem that Beam knows.
 
     Raises:
-        FileNotFoundError: the directory is none, or a file that the manifest lists is missing.
-        ValueError: account.json or manifest.json is not what a run writes.
+        ValueError: one line: the directory holds no results, or a file in it cannot be read.
     """
-    where = Path(directory)
-    if not where.is_dir():
-        raise FileNotFoundError(f"{where}: no such directory of results")
-    files = _files(where)
-    tables = {kind: _read(files, kind, record) for kind, record in _RECORDS.items()}
+    found = _paths(directory)
+    account = _account(join(directory, "account.json"))
+    if found.finished is False and account is None and not any(found.paths.values()):
+        raise ValueError(f"{directory!r} holds no results: give the directory that a run wrote to")
+    tables = {kind: read_table(found.paths[kind], record) for kind, record in _RECORDS.items()}
     return Results(
-        directory=where,
-        account=_account(where / "account.json"),
+        directory=directory,
+        account=account,
+        finished=found.finished,
         activities=newest(tables["activities"], _KEYS["activities"]),
         sessions=newest(tables["sessions"], _KEYS["sessions"]),
         usage=newest(tables["usage"], _KEYS["usage"]),
@@ -102,38 +109,32 @@ def load(directory: str | Path) -> Results:
     )
 
 
-def _account(path: Path) -> Account | None:
-    if not path.is_file():
+class _Found(NamedTuple):
+    paths: dict[str, list[str]]
+    finished: bool
+
+
+def _paths(directory: str) -> _Found:
+    if FileSystems.exists(join(directory, MANIFEST_NAME)):
+        manifest = read_manifest(directory)
+        return _Found({kind: manifest.paths(kind) for kind in _RECORDS}, True)
+    try:
+        names = [file.path for file in match_files(join(directory, "*"))]
+    except ValueError:
+        names = []
+    ours = [path for path in names if _RESULT.fullmatch(parent(path)[1])]
+    return _Found({kind: [p for p in ours if parent(p)[1].startswith(f"{kind}-")] for kind in _RECORDS}, False)
+
+
+def _account(path: str) -> Account | None:
+    if not FileSystems.exists(path):
         return None
+    with open_file(path) as file:
+        data = file.read()
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Account)
+        return msgspec.json.decode(data, type=Account)
     except msgspec.DecodeError as error:
-        raise ValueError(f"{path}: not the account of a run: {error}") from error
-
-
-def _files(where: Path) -> list[Path]:
-    manifest = where / "manifest.json"
-    if not manifest.is_file():
-        return sorted(p for p in where.iterdir() if p.is_file())
-    try:
-        listed = msgspec.json.decode(manifest.read_bytes())
-        names = listed["files"] if isinstance(listed, dict) else listed
-        names = msgspec.convert(names, list[str])
-    except (msgspec.DecodeError, KeyError) as error:
-        raise ValueError(f"{manifest}: not a list of files: {error}") from error
-    files = []
-    for name in names:
-        if Path(name).name != name:
-            raise ValueError(f"{manifest}: {name!r} is not the name of a file beside it")
-        if not (where / name).is_file():
-            raise FileNotFoundError(f"{where / name}: listed in manifest.json, but missing")
-        files.append(where / name)
-    return files
-
-
-def _read(files: list[Path], kind: str, record: type) -> pa.Table:
-    parts = [read_table(str(path), record) for path in files if path.name.startswith(f"{kind}-")]
-    return pa.concat_tables([arrow_schema(record).empty_table(), *parts], promote_options="default")
+        raise ValueError(f"{path!r} is not the account of a run: {error}") from error
 
 
 def newest(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:

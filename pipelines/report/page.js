@@ -86,12 +86,20 @@
     if (trace.meta.paint === "bar") {
       copy.marker = Object.assign({}, trace.marker, { color: colour, line: { color: colour, width: trace.base ? 1 : 0 } });
     } else if (trace.meta.paint === "band") {
-      copy.fillcolor = soft(colour, 0.28);
+      copy.fillcolor = soft(colour, 0.34);
       copy.line = Object.assign({}, trace.line, { color: colour });
-    } else {
+    } else if (trace.meta.paint === "line") {
       copy.line = Object.assign({}, trace.line, { color: colour });
     }
     return copy;
+  }
+
+  /* What stands at the right of the lanes goes where a lane's name needs its room; the table has it too. */
+  function fitting(notes, width) {
+    const size = (note) => note.text.replace(/<[^>]*>/g, "").replace(/&[^;]*;/g, "x").length * 7.4;
+    const left = new Map(notes.filter((note) => note.xanchor === "left").map((note) => [note.y, size(note)]));
+    const meet = notes.some((note) => note.xanchor === "right" && size(note) + left.get(note.y) > width - 16);
+    return meet ? notes.filter((note) => note.xanchor === "left") : notes;
   }
 
   function layoutOf(figure, css, width) {
@@ -99,9 +107,11 @@
     const margin = base.margin;
     const bounds = figure.axis === "time" ? range : page.days;
     const [tickvals, ticktext] = ticks(figure.axis, bounds, width - margin.l - margin.r);
+    const lines = ticktext.some((text) => text.includes("<br>")) ? 1 : 0;
     const line = { gridcolor: css("--grid"), zeroline: false, linecolor: css("--grid") };
     return Object.assign({}, base, {
       width, height: figure.height, autosize: false,
+      margin: Object.assign({}, margin, { b: margin.b + 14 * lines }),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: css("--sans"), size: 12, color: css("--text") },
       hoverlabel: {
@@ -116,7 +126,7 @@
         showgrid: figure.axis === "time",
       }),
       yaxis: Object.assign({}, base.yaxis, line, { tickfont: { color: css("--muted") } }),
-      annotations: (base.annotations || []).map((note) =>
+      annotations: fitting(base.annotations || [], width).map((note) =>
         note.name === "muted" ? Object.assign({}, note, { font: { color: css("--muted") } }) : note),
       legend: Object.assign({}, base.legend, {
         bgcolor: "rgba(0,0,0,0)", font: { color: css("--text"), size: 12 }, uirevision: "kept",
@@ -127,12 +137,12 @@
   function draw(figure) {
     const computed = style();
     const css = (name) => computed.getPropertyValue(name).trim();
-    const width = printing ? Math.min(680, figure.div.clientWidth) : figure.div.clientWidth;
-    if (!width) return;
+    const width = printing ? (figure.axis === "time" ? 680 : 330) : figure.div.clientWidth;
+    if (!figure.div.clientWidth) return;
     figure.base = figure.base || JSON.parse(figure.source.textContent);
     const data = figure.base.data.map((trace) => painted(trace, css));
     const config = {
-      responsive: false, displaylogo: false, doubleClick: false, scrollZoom: false,
+      responsive: false, displaylogo: false, showTips: false, doubleClick: false, scrollZoom: false,
       displayModeBar: touch ? false : undefined, modeBarButtons: [["toImage"]],
       toImageButtonOptions: { filename: figure.div.id, scale: 2 },
     };
@@ -232,6 +242,11 @@
   }
   for (const select of document.querySelectorAll("select[data-group]")) {
     select.addEventListener("change", () => choose(select));
+  }
+  /* On a narrow screen a long time is too dense to read: begin with its last week. */
+  if (root.clientWidth < 600 && page.span[1] - page.span[0] > 8 * DAY) {
+    const start = toInstant(Math.floor(toLocal(page.span[1] - 1) / DAY) * DAY - 6 * DAY);
+    range = [start, Math.min(start + 7 * DAY, page.span[1])];
   }
   name();
   enqueue(visible());

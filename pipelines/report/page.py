@@ -36,6 +36,7 @@ _POINTS = 60_000
 _STATES = 8
 _TOGETHER = 8
 _HOUR = 3_600_000
+_NAV = {"activities": "Activities", "usage": "Usage", "states": "States", "sessions": "Sessions", "account": "Counts"}
 _ENERGY = frozenset({"Wh", "kWh", "MWh", "J", "kJ", "MJ"})
 
 
@@ -50,14 +51,14 @@ class _Page:
     called: dict[str, str] = field(default_factory=dict)
     drawn: int = 0
 
-    def plot(self, panel: Panel, wide: bool = False) -> Html:
+    def plot(self, panel: Panel) -> Html:
         self.drawn += 1
         name = f"plot-{self.drawn}"
         return join(
             el(
                 "div",
                 id=name,
-                class_="plot wide" if wide else "plot",
+                class_="plot",
                 role="img",
                 aria_label=f"{self.whose(panel)}{panel.title}: {panel.summary}",
                 style=f"height:{panel.height}px",
@@ -186,6 +187,8 @@ def _header(
         lead.append(span_text(*(clock.at(at).date() for at in (span[0], max(span[1] - 1, span[0])))))
     lead += [f"times of {clock.name}", plural(all_devices, "device")]
     notes = []
+    if not made.results.finished:
+        notes.append("There is no manifest.json in the directory: the run is not finished, or it failed.")
     if account and not clock.known:
         notes.append(f"The time zone {account.timezone!r} is not known here: times are UTC.")
     if all_devices > len(made.devices):
@@ -207,7 +210,7 @@ def _header(
         el("dl", *(el("div", el("dt", name), el("dd", f"{n:,}")) for name, n in tiles), class_="tiles"),
         el(
             "nav",
-            el("ul", *(el("li", el("a", heading, href=f"#{name}")) for name, heading, _ in sections)),
+            el("ul", *(el("li", el("a", _NAV.get(name, heading), href=f"#{name}")) for name, heading, _ in sections)),
             aria_label="Sections",
         ),
     )
@@ -226,7 +229,7 @@ def _read(made: _Page) -> str:
 
 
 def _footer(results: Results) -> Html:
-    return join("Made by thingbeam from ", el("code", shorten(str(results.directory), 200)), ".")
+    return join("Made by thingbeam from ", el("code", shorten(results.directory, 200)), ".")
 
 
 def _drawn_sections(made: _Page, span: tuple[float, float]) -> list[tuple[str, str, Html]]:
@@ -327,6 +330,7 @@ def _panels(made: _Page, name: str, panels: Sequence[Panel]) -> Html:
                 el("p", panel.summary),
             ),
             made.plot(panel),
+            class_="wide" if panel.axis == "time" else None,
             data_device=str(made.devices.index(panel.device_id)),
             hidden=not together and panel.device_id != owners[0],
         )
@@ -342,7 +346,7 @@ def _activities(made: _Page, span: tuple[float, float]) -> Html:
     colours = figures.capability_colours(lanes)
     key = [el("li", el("i", class_=f"k{colour}"), short_capability(name)) for name, colour in colours.items()]
     running = sum(bool(np.isnan(doing.end)) for lane in lanes for doing in lane.done)
-    say = "A lane for each device and capability; a bar from each start to its stop."
+    say = "A lane for each device and capability; a bar from each start to its stop. The counts are of the whole time."
     say += f" {plural(running, 'hatched bar')} still ran at the end." if running else ""
     note = f"{plural(left_out, 'earlier activity', 'earlier activities')} left out: the latest {_ACTIVITIES:,} are drawn."
     return join(
@@ -350,7 +354,7 @@ def _activities(made: _Page, span: tuple[float, float]) -> Html:
         el("p", note, class_="note") if left_out else None,
         el("ul", *key, class_="key", aria_label="Colours") if len(key) > 1 else None,
         _range_bar(span),
-        made.plot(figures.time_line(lanes, made.called, made.clock, span[1]), wide=True),
+        made.plot(figures.time_line(lanes, made.called, made.clock, span[1])),
         el("details", el("summary", "As a table"), el("div", _lane_table(made, lanes), class_="scroll")),
     )
 

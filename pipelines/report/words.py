@@ -149,12 +149,19 @@ def labels(ids: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
 
     >>> labels(["a35021ab-b7b1-5bee-9a0a-2edef36b0fbd", "plug"], {"plug": "Kettle"})
     {'a35021ab-b7b1-5bee-9a0a-2edef36b0fbd': 'a35021ab', 'plug': 'Kettle'}
+    >>> labels(["lamp-1", "lamp-2"], {"lamp-1": "Lamp", "lamp-2": "Lamp"})
+    {'lamp-1': 'Lamp …mp-1', 'lamp-2': 'Lamp …mp-2'}
     """
     chosen = {i: shorten(visible(names.get(i) or _short_id(i)), 28) for i in dict.fromkeys(ids)}
-    seen: dict[str, int] = {}
-    for text in chosen.values():
-        seen[text] = seen.get(text, 0) + 1
-    return {i: text if seen[text] == 1 else f"{text} ({visible(i)})" for i, text in chosen.items()}
+    alike: dict[str, list[str]] = {}
+    for device, text in chosen.items():
+        alike.setdefault(text, []).append(device)
+    for text, devices in alike.items():
+        if len(devices) > 1:
+            tails = (4, 8, 12, 16, max(map(len, devices)))
+            tail = next(n for n in tails if n == tails[-1] or len({d[-n:] for d in devices}) == len(devices))
+            chosen.update((d, f"{shorten(text, 20)} …{visible(d[-tail:])}") for d in devices)
+    return chosen
 
 
 def _short_id(device: str) -> str:

@@ -251,9 +251,9 @@ def _cut(groups: Ints, points: Columns, signs: Ints) -> tuple[Columns, int]:
                 strays += 1
         if opened >= 0:
             found.append((opened, -1, False))
-    at = np.array([index for index, _, _ in found], np.int64)
-    spans: Columns = {name: points[name][at] for name in _STATE}
+    first = np.array([opened for opened, _, _ in found], np.int64)
+    spans: Columns = {name: points[name][first] for name in _STATE}
     spans["end"] = np.array([end for _, end, _ in found], np.int64)
-    spans["group"] = points["group"][at]
+    spans["group"] = points["group"][first]
     spans["stopped"] = np.array([stopped for _, _, stopped in found], np.bool_)
     return spans, strays

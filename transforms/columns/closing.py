@@ -31,6 +31,8 @@ class Closing(NamedTuple):
     """Bounded input ended: what is open closes, or stays as it is for ever."""
     hold_until: int | None = None
     """Where bounded input ended: values are held as in a stream in periods that start before it; microseconds."""
+    so_far: bool = False
+    """With `ended`: what is open is given as it stands at `until`, and nothing beyond."""
 
 
 class Lexicon:
@@ -59,7 +61,7 @@ class Lexicon:
         return word
 
     def learn_ids(self, rows: SortedRows) -> None:
-        """Keep the ids of a slice's devices and homes that are no UUIDs. (Of events too: they go with the next prune.)"""
+        """Keep the ids of a slice that are no UUIDs: of devices and homes, and of events until the next prune."""
         if rows.names.ids:
             self.ids.update(rows.names.ids)
 

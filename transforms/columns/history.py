@@ -57,7 +57,7 @@ class HistoryState:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is remembered of any device."""
-        return not any(len(column) for name, rule in self.rules.items() for column in _device_columns(rule))
+        return not any(len(column) for rule in self.rules.values() for column in _device_columns(rule))
 
     def encode(self) -> bytes:
         """The state in its versioned encoding."""

@@ -42,7 +42,7 @@ class Periods(NamedTuple):
         if not closing.ended:
             last = max(last, closing.until)
         else:
-            last = max(last, alive.latest, closing.hold_until or 0)
+            last = max(last, alive.latest, closing.hold_until or 0, closing.until if closing.so_far else 0)
         edges = [period_edges(name, period, first, last) for name in zones]
         ends = np.cumsum([len(found) for found in edges]).tolist()
         bounds = list(zip([0, *ends[:-1]], ends, strict=True))
@@ -50,6 +50,9 @@ class Periods(NamedTuple):
         next_edge = END_OF_TIME
         for code, found in enumerate(edges):
             here = zone == code
+            if closing.so_far:
+                cut[here] = closing.until
+                continue
             if not closing.ended:
                 at = int(np.searchsorted(found, closing.until, "right"))
                 cut[here], next_edge = found[at - 1], min(next_edge, int(found[at]))
@@ -63,7 +66,7 @@ class Periods(NamedTuple):
                 cut[here] = np.maximum(cut[here], found[np.searchsorted(found, closing.hold_until, "left")])
         return cls(np.concatenate(edges), zone, bounds, cut, next_edge)
 
-    def index(self, times: Ints) -> Ints:
+    def locate(self, times: Ints) -> Ints:
         """For each point, the period of its zone that a time is in; the last there is for a later time."""
         if len(self.bounds) == 1:
             return np.minimum(np.searchsorted(self.edges, times, "right"), len(self.edges) - 1) - 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,23 @@ from thingbeam.schemas.batch import ROW, Description, EventBatch, Names, hash_de
 from thingbeam.schemas.encoding import Rows
 from thingbeam.schemas.names import Words, mix
 
-__all__ = ["Bools", "Floats", "Ints", "SortedRows", "factorize", "lookup", "segment_starts", "sort_rows", "stable_order"]
+__all__ = [
+    "Bools",
+    "Floats",
+    "Ints",
+    "SortedRows",
+    "factorize",
+    "lookup",
+    "segment_starts",
+    "sort_rows",
+    "stable_order",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+_PER_ROW: Final = ("device", "time", "event_high", "event_low", "home_high", "home_low", "value", "description")
 
 
 def stable_order(codes: Ints) -> Ints:
@@ -81,7 +94,8 @@ def lookup(words: Words, table: dict[int, Any], dtype: Any) -> NDArray[Any]:
     return np.array([table[word] for word in distinct.tolist()], dtype)[inverse]
 
 
-class SortedRows(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SortedRows:
     """Rows of one shard in rule order: by device, time and event id.
 
     Attributes:
@@ -105,8 +119,7 @@ class SortedRows(NamedTuple):
 
     def select(self, keep: Any) -> SortedRows:
         """Some of the rows, by mask or index, with the same codes."""
-        columns = [column[keep] for column in self[:8]]
-        return SortedRows(*columns, *self[8:])
+        return replace(self, **{name: getattr(self, name)[keep] for name in _PER_ROW})
 
     def to_batch(self) -> EventBatch:
         """The rows as a batch, in this order."""

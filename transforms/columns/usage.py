@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from thingbeam.schemas.batch import Description
-from thingbeam.schemas.names import hash_text
 from thingbeam.transforms.columns.closing import Closing, Columns, Lexicon, empty, local_zone
 from thingbeam.transforms.columns.liveness import DEVICE_STATE, Liveness
 from thingbeam.transforms.columns.meters import meter_totals
@@ -170,7 +169,7 @@ class UsageColumns(NamedTuple):
 
         A series has the home of its first event, until it begins anew.
         """
-        points["begins"] = periods.edges[periods.index(points["from"])]
+        points["begins"] = periods.edges[periods.locate(points["from"])]
         linked = ~points["first"]
         linked[1:] &= points["begins"][1:] < points["time"][:-1] + self.retention
         points["changed"] = linked & points["is_state"] & points["event"]
@@ -188,10 +187,10 @@ class UsageColumns(NamedTuple):
         following = np.append(points["time"][1:], 0)
         # The last value of a series holds up to the cut; in the open period it waits for what comes.
         end = np.where(last, np.maximum(periods.cut, begin), following)
-        first_period = periods.index(begin)
+        first_period = periods.locate(begin)
         # Any other enters the period of the value after it, too, if only to its edge.
-        last_period = periods.index(np.where(last, end - 1, end))
-        last_period = np.minimum(last_period, periods.index(points["time"] + self.retention - 1))
+        last_period = periods.locate(np.where(last, end - 1, end))
+        last_period = np.minimum(last_period, periods.locate(points["time"] + self.retention - 1))
         spans = np.maximum(last_period - first_period, 0) + 1
         point = np.repeat(np.arange(len(begin)), spans)
         offset = np.arange(len(point)) - np.repeat(np.cumsum(spans) - spans, spans)
@@ -278,7 +277,8 @@ def _any_in_group(points: Columns, pieces: Columns) -> Bools:
     if not len(pieces["point"]):
         return np.zeros(0, np.bool_)
     heads = _heads(points, pieces)
-    return np.logical_or.reduceat(pieces["within"], np.flatnonzero(heads))[np.cumsum(heads) - 1]
+    found: Bools = np.logical_or.reduceat(pieces["within"], np.flatnonzero(heads))[np.cumsum(heads) - 1]
+    return found
 
 
 def _groups(points: Columns, pieces: Columns, periods: Periods, state: Columns) -> Columns:

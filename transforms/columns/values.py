@@ -21,7 +21,8 @@ def state_words(rows: SortedRows, at: Ints) -> tuple[Words, dict[int, str]]:
 
     Booleans are true and false, numbers their shortest digits; JSON, null and numbers that are not finite are none.
     """
-    types = np.array([d.value_type for d in rows.descriptions], "U8")[rows.description[at]] if len(at) else np.zeros(0, "U8")
+    # A type that nothing has, so that there is something to index even where there are no descriptions.
+    types = np.array([*(d.value_type for d in rows.descriptions), ""], "U8")[rows.description[at]]
     value = rows.value[at]
     words = np.where(types == "string", value, np.uint64(0))
     table: dict[int, str] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import fastavro
 import pytest
 from apache_beam.utils.timestamp import Timestamp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thingbeam.io.files.avro_files import encode_avro, read_avro
@@ -48,6 +48,7 @@ def _events(count: int, size: int = 200) -> list[Event]:
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("record_type", [Event, Usage, DeadLetter])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_files_read_back_as_what_was_written(
     data: st.DataObject, record_type: type, compression: Any, records_of: Callable[[type], st.SearchStrategy[Any]]
@@ -177,6 +178,42 @@ def test_a_block_that_claims_to_be_huge_takes_no_memory() -> None:
     huge = encoded[:offset] + b"\x02" + b"\xff" * 8 + b"\x7f" + b"x" * 30
     [fault] = _read(huge, Event)[1]
     assert (fault.code, fault.position) == ("truncated_file", f"offset={offset}")
+
+
+def _framed(encoded: bytes, *blocks: tuple[int, bytes]) -> bytes:
+    """A file with the header of another and blocks of (records, bytes)."""
+    [(offset, size, _)] = _blocks(encoded)
+    sync, out = encoded[offset + size - 16 : offset + size], encoded[:offset]
+    for count, data in blocks:
+        frame = io.BytesIO()
+        for number in (count, len(data)):
+            fastavro.schemaless_writer(frame, "long", number)
+        out += frame.getvalue() + data + sync
+    return out
+
+
+def test_bytes_left_after_the_records_of_a_block_are_damage() -> None:
+    event = _events(1)
+    encoded = encode_avro(to_record_batch(event, Event), Event, None)
+    row = io.BytesIO()
+    fastavro.schemaless_writer(row, avro_schema(Event), _rows(event)[0])
+    data = row.getvalue()
+    records, faults = _read(_framed(encoded, (1, data), (1, data + b"\0"), (2, data + data)), Event)
+    assert records == event * 3
+    assert [fault.code for fault in faults] == ["corrupt_file"]
+
+
+@pytest.mark.parametrize("short", range(0, 20, 3))
+def test_the_next_block_is_found_wherever_its_mark_lies(short: int) -> None:
+    event = _events(1)
+    encoded = encode_avro(to_record_batch(event, Event), Event, None)
+    row = io.BytesIO()
+    fastavro.schemaless_writer(row, avro_schema(Event), _rows(event)[0])
+    # The mark after a MiB of rubbish lies across the end of the first MiB that is searched.
+    rubbish = b"\xff" * ((1 << 20) - 4 - short)
+    records, faults = _read(_framed(encoded, (1, rubbish), (1, row.getvalue())), Event)
+    assert records == event
+    assert [fault.code for fault in faults] == ["corrupt_file"]
 
 
 def test_every_field_type_is_in_these_tests() -> None:

@@ -22,7 +22,7 @@ from thingbeam.schemas import Activity, DeadLetter, Event, Session, Usage, from_
 @pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("record_type", [Event, Activity, Session, Usage, DeadLetter])
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_format_and_compression_reads_back_from_a_file(
     data: st.DataObject,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from apache_beam.utils.timestamp import Timestamp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thingbeam.io.files.json_lines import decode_json_lines, encode_json_line, encode_json_lines
@@ -56,6 +56,7 @@ def test_the_form_is_as_documented() -> None:
 
 
 @pytest.mark.parametrize("record_type", RECORDS)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_lines_say_what_the_record_holds(
     data: st.DataObject, record_type: type, records_of: Callable[[type], st.SearchStrategy[Any]]
@@ -82,6 +83,7 @@ def test_lines_say_what_the_record_holds(
                 assert (found, type(found)) == (value, type(value))
 
 
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_slice_of_a_batch_gives_its_rows(
     data: st.DataObject, records_of: Callable[[type], st.SearchStrategy[Any]]

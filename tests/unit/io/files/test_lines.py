@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,11 +81,44 @@ def test_ranges_together_give_each_line_once_and_long_ones_apart(
     assert found == [(at, length if length > limit else line) for at, line, length in lengths]
 
 
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_cut_may_fall_on_any_byte(size: int) -> None:
+    data = b"a\n\nbcd\nefghij\nk\n"
+    for cut in range(1, len(data)):
+        for width in (1, 2, 5, 50):
+            first = cut_lines(_chunks(data, [width]), stop=cut, size=size, limit=100)
+            second = cut_lines(_chunks(data[cut - 1 :], [width]), start=cut, size=size, limit=100)
+            found = [_lines_of(piece) for part in (first, second) for piece in part if isinstance(piece, Lines)]
+            assert [line for some in found for line in some] == _expected(data), (cut, width)
+
+
+def test_a_long_line_that_ends_its_range_is_the_last_of_it() -> None:
+    data = b"x" * 9 + b"\n" + b"next\n"
+    assert list(cut_lines([data[:5], data[5:]], stop=10, size=1, limit=5)) == [LongLine(0, 9, b"x" * 9)]
+    assert list(cut_lines([b"y\nnext\n"], start=1, stop=2, size=1, limit=5)) == []
+
+
+def test_only_the_first_bytes_of_a_file_are_a_byte_order_mark() -> None:
+    mark = b"\xef\xbb\xbf"
+    data = mark + b"a\n" + mark + b"b\n"
+    for size in (1, 100):
+        spans = [piece for piece in cut_lines([data], size=size, limit=100) if isinstance(piece, Lines)]
+        assert (spans[0].offset, b"".join(span.data for span in spans)) == (3, data[3:])
+    assert list(cut_lines([mark], size=1, limit=9)) == []
+
+
 def test_spans_are_about_the_size_asked_for() -> None:
     data = b"".join(b"%09d\n" % at for at in range(10_000))
     pieces = list(cut_lines(_chunks(data, [777]), size=5_000, limit=100))
     assert b"".join(piece.data for piece in pieces if isinstance(piece, Lines)) == data
     assert all(4_990 <= len(piece.data) <= 5_787 for piece in pieces[:-1] if isinstance(piece, Lines))
+
+
+def test_large_chunks_are_cut_too() -> None:
+    data = b"".join(b"%09d\n" % at for at in range(10_000))
+    pieces = list(cut_lines([data], size=5_000, limit=100))
+    assert b"".join(piece.data for piece in pieces if isinstance(piece, Lines)) == data
+    assert {len(piece.data) for piece in pieces if isinstance(piece, Lines)} == {5_000}
 
 
 def test_a_line_without_end_takes_no_more_memory_than_the_limit() -> None:

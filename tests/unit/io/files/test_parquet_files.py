@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.utils.timestamp import Timestamp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thingbeam.io.files.batches import Fault
@@ -33,6 +33,7 @@ def _read(data: bytes, record_type: type[Any]) -> tuple[list[Any], list[Fault]]:
 
 @pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
 @pytest.mark.parametrize("record_type", [Event, Usage, DeadLetter])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_files_read_back_as_what_was_written(
     data: st.DataObject, record_type: type, compression: Any, records_of: Callable[[type], st.SearchStrategy[Any]]
@@ -77,6 +78,14 @@ def test_a_damaged_row_group_costs_itself() -> None:
     records, faults = _read(bytes(damaged), Session)
     assert records == sessions[:100] + sessions[200:]
     assert [(fault.code, fault.position) for fault in faults] == [("corrupt_file", "row_group=1")]
+
+
+def test_a_flipped_bit_in_our_files_is_seen() -> None:
+    encoded = bytearray(encode_parquet(to_record_batch([SESSION], Session), Session, None))
+    at = encoded.index((601_000_000).to_bytes(8, "little"))
+    encoded[at] ^= 1
+    records, faults = _read(bytes(encoded), Session)
+    assert (records, [fault.code for fault in faults]) == ([], ["corrupt_file"])
 
 
 def test_files_cut_or_damaged_or_of_another_kind_are_one_fault() -> None:

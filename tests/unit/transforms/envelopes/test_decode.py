@@ -134,6 +134,7 @@ def test_depth_is_counted_exactly() -> None:
     assert decode(b"[[[1]]]", limits)[0] == [[[1]]]
     assert decode(b'[["[[[[", "]]\\"[["]]', limits)[0] == [["[[[[", ']]"[[']]
     assert decode(b"[[1],[1],[1],[1]]", limits)[0] == [[1]] * 4
+    assert decode(b"[[[1]],[[1]]]", limits)[0] == [[[1]], [[1]]]
     assert code_of(b"[[[[1]]]]", limits) == codes.TOO_DEEP
 
 

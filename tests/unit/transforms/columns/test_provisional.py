@@ -1,0 +1,184 @@
+"""The provisional pass: newest first, and in the end nothing that the exact pass does not say."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+from comparison import SECOND, by_rule, history
+from streams import disorder, random_stream, role_of, zone_name, zone_of
+
+from thingbeam.schemas import Activity, Event, EventBatch, Session, Usage, from_record_batch
+from thingbeam.transforms.columns.history import HistoryState
+from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState, key_of
+from thingbeam.transforms.rules import Period, UsageStatistics, is_ignored, sift
+
+KINDS = {"activities": Activity, "sessions": Session, "usage": Usage}
+SLACK_S = 120
+
+
+class Sink:
+    """Writes by key, ignores older revisions, honours tombstones."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Any] = {}
+        self.revisions: dict[str, int] = {}
+
+    def write(self, batches: dict[str, Any]) -> None:
+        for kind, batch in batches.items():
+            if batch is None:
+                continue
+            for row in from_record_batch(batch, KINDS[kind]):
+                key = key_of(row)
+                assert row.revision > self.revisions.get(key, -1), (key, row, self.rows.get(key))
+                self.revisions[key] = row.revision
+                if row.deleted:
+                    assert key in self.rows, "taken back without having been there"
+                    assert not self.rows.pop(key).final, "a final result was taken back"
+                else:
+                    self.rows[key] = row
+
+
+def run(events: list[Event], period: str, rng: random.Random, look: Any = None) -> tuple[Sink, HistoryState, ProvisionalState, int]:
+    """Events as they arrive, some at a time; the exact pass follows by the slack, the provisional one at once."""
+    rules = history(period)
+    live, exact, state, sink = Provisional(rules), HistoryState(), ProvisionalState(), Sink()
+    waiting: list[Event] = []
+    seen: list[Event] = []
+    closed, newest, now = -(1 << 62), -(1 << 62), 0
+    at = 0
+    while at < len(events):
+        size = rng.randint(1, 12)
+        came = [event for event in events[at : at + size] if event.event_time.micros >= closed]
+        assert len(came) == len(events[at : at + size]), "nothing is late here"
+        at += size
+        now += 1
+        waiting += came
+        seen += came
+        newest = max(newest, *(event.event_time.micros for event in came))
+        sink.write(live.tick(state, exact, [EventBatch.from_events(came, zone_name)], closed, now))
+        state = ProvisionalState.decode(state.encode())
+        if look is not None:
+            look(seen, sink, newest)
+        until = (newest - SLACK_S * SECOND) // (60 * SECOND) * 60 * SECOND
+        if until > closed and rng.random() < 0.7:
+            now += 1
+            mine = [event for event in waiting if event.event_time.micros < until]
+            waiting = [event for event in waiting if event.event_time.micros >= until]
+            exact.revision = max(exact.revision, state.fork.revision)
+            done = rules.advance(exact, [EventBatch.from_events(mine, zone_name)], until, now)
+            sink.write({kind: getattr(done, kind) for kind in KINDS})
+            sink.write(live.settle(state, exact, done, until))
+            closed = until
+    stop = newest + 3 * 86400 * SECOND
+    exact.revision = max(exact.revision, state.fork.revision)
+    done = rules.advance(exact, [EventBatch.from_events(waiting, zone_name)], stop, now + 1)
+    sink.write({kind: getattr(done, kind) for kind in KINDS})
+    sink.write(live.settle(state, exact, done, stop))
+    return sink, exact, state, stop
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_remains_is_what_the_exact_pass_says(seed: int) -> None:
+    rng = random.Random(seed)
+    period = rng.choice(["1h", "15m", "1d"])
+    stream = random_stream(seed, devices=rng.choice([1, 4]), events=rng.choice([30, 120]))
+    events = [event for event in disorder(stream, rng, SLACK_S) if not is_ignored(event, role_of)]
+    sink, exact, state, stop = run(events, period, rng)
+    expected, _ = by_rule(events, period, stop)
+    over = [row for row in expected["activities"] if row.end is not None]
+    over += [row for row in expected["sessions"] if row.end.micros <= stop]
+    over += [row for row in expected["usage"] if row.end.micros <= stop]
+    final = {key: row for key, row in sink.rows.items() if row.final}
+    assert final.keys() == {key_of(row) for row in over}
+    for row in over:
+        got = final[key_of(row)]
+        assert got.end == row.end
+        assert got._replace(revision=0).start_local == row.start_local
+        if not isinstance(row, Activity):
+            assert got.count == row.count
+    # What is provisional still is open: it is so in the exact state, too.
+    for row in sink.rows.values():
+        if not row.final:
+            assert row.start.micros >= stop or isinstance(row, Activity | Session) or row.end.micros > stop
+    assert not state.heard
+
+
+@pytest.mark.parametrize("seed", range(30, 45))
+def test_in_order_the_provisional_rows_are_what_is_so(seed: int) -> None:
+    """Without disorder, what a touched series shows is the plain rule's answer to what came so far, up to now."""
+    rng = random.Random(seed)
+    stream = [event for event in random_stream(seed, devices=3, events=60) if not is_ignored(event, role_of)]
+    statistics = UsageStatistics(role_of, zone_of, Period.parse("1h"))
+    checked = 0
+
+    def look(seen: list[Event], sink: Sink, newest: int) -> None:
+        nonlocal checked
+        counted = sift(seen, role_of).counted
+        last = counted[-1]
+        device = last.device_id
+        truth = {key_of(row): row for row in statistics.compute(counted) if row.device_id == device}
+        ours = {key: row for key, row in sink.rows.items() if isinstance(row, Usage) and row.device_id == device}
+        for key, row in ours.items():
+            if row.final or row.revision < max(r.revision for r in sink.rows.values()):
+                continue
+            expected = truth[key]
+            assert row.count == expected.count
+            assert row.min == expected.min and row.max == expected.max
+            assert row.last == expected.last and row.last_state == expected.last_state
+            assert row.changes == expected.changes
+            if expected.sum is not None:
+                assert math.isclose(row.sum, expected.sum, abs_tol=1e-6)
+            spent = sum(row.seconds_in_state.values())
+            assert spent <= (min(newest + 1, row.end.micros) - row.start.micros) / 1e6 + 1e-6
+            checked += 1
+
+    run(stream, "1h", rng, look)
+    assert checked
+
+
+def test_a_washer_that_runs_is_shown_running_and_then_done() -> None:
+    def machine(at: float, state: str) -> Event:
+        from apache_beam.utils.timestamp import Timestamp
+
+        return Event.of(f"e{at}", Timestamp(at), "washer", "washerOperatingState", "machineState", state)
+
+    live, exact, state = Provisional(history("1h")), HistoryState(), ProvisionalState()
+    found = live.tick(state, exact, [EventBatch.from_events([machine(100, "run")])], 0, 1)
+    [running] = from_record_batch(found["activities"], Activity)
+    assert (running.state, running.end, running.final) == ("running", None, False)
+    [usage] = from_record_batch(found["usage"], Usage)
+    assert usage.seconds_in_state == {"run": 1e-6}
+    found = live.tick(state, exact, [EventBatch.from_events([machine(700, "stop")])], 0, 2)
+    [done] = from_record_batch(found["activities"], Activity)
+    assert (done.state, done.duration_s, done.closed_by, done.final) == ("done", 600.0, "stop", False)
+    assert done.start == running.start
+    assert done.revision > running.revision
+    [usage] = from_record_batch(found["usage"], Usage)
+    assert usage.seconds_in_state == pytest.approx({"run": 600.0, "stop": 1e-6})
+    [session] = from_record_batch(found["sessions"], Session)[-1:]
+    assert session.count in (1, 2)
+
+
+def test_a_late_start_takes_back_what_was_shown() -> None:
+    from apache_beam.utils.timestamp import Timestamp
+
+    def light(at: float, value: str) -> Event:
+        return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", value)
+
+    rules = history("1h")
+    live, exact, state, sink = Provisional(rules), HistoryState(), ProvisionalState(), Sink()
+    sink.write(live.tick(state, exact, [EventBatch.from_events([light(100, "on")])], 0, 1))
+    sink.write(live.tick(state, exact, [EventBatch.from_events([light(90, "on")])], 0, 2))
+    exact.revision = state.fork.revision
+    done = rules.advance(exact, [EventBatch.from_events([light(90, "on"), light(100, "on")])], 200 * SECOND, 3)
+    sink.write(live.settle(state, exact, done, 200 * SECOND))
+    shown = [row for row in sink.rows.values() if isinstance(row, Activity)]
+    assert [row.start.micros for row in shown] in ([], [90 * SECOND])
+    done = rules.advance(exact, [EventBatch.from_events([light(300, "off")])], 5000 * SECOND, 4)
+    sink.write({kind: getattr(done, kind) for kind in KINDS})
+    sink.write(live.settle(state, exact, done, 5000 * SECOND))
+    [row] = [row for row in sink.rows.values() if isinstance(row, Activity)]
+    assert (row.start.micros, row.duration_s, row.final) == (90 * SECOND, 210.0, True)

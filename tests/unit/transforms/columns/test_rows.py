@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from apache_beam.utils.timestamp import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from columnar import clash_of, rows_of, said, words, words_of
+from streams import disorder, random_stream
+from thingbeam.schemas import Event, EventBatch
+from thingbeam.schemas.names import mix
+from thingbeam.transforms.columns.rows import factorize, lookup, segment_starts, sort_rows, stable_order
+from thingbeam.transforms.rules import rule_order
+
+
+@given(st.lists(st.integers(0, 5), max_size=60), st.sampled_from([1, 1 << 20, 1 << 60]))
+def test_stable_order_keeps_equal_codes_as_they_stood(codes: list[int], scale: int) -> None:
+    array = np.array(codes, np.int64) * scale
+    expected = [at for _, at in sorted((code, at) for at, code in enumerate(codes))]
+    assert stable_order(array).tolist() == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=30))
+def test_factorize_gives_equal_ids_and_no_others_one_code(pairs: list[tuple[int, int]]) -> None:
+    high, low = words(*(pair[0] for pair in pairs)), words(*(pair[1] for pair in pairs))
+    codes, first = factorize(high, low)
+    assert sorted(set(codes.tolist())) == list(range(len(set(pairs))))
+    assert [(int(high[first[code]]), int(low[first[code]])) for code in codes.tolist()] == pairs
+
+
+def test_factorize_tells_ids_of_one_mixed_word_apart() -> None:
+    other = clash_of(5, 7, 6)
+    high, low = words(5, 6, 5, 9, 6), words(7, other, 7, 9, other)
+    assert mix(high, low)[0] == mix(high, low)[1]
+    codes, first = factorize(high, low)
+    assert codes[0] == codes[2]
+    assert codes[1] == codes[4]
+    assert len(set(codes.tolist())) == len(first) == 3
+
+
+def test_segments() -> None:
+    assert segment_starts(np.array([1, 1, 2, 2]), np.array([5, 6, 6, 6])).tolist() == [True, True, True, False]
+    assert segment_starts(np.array([3, 3])).tolist() == [True, False]
+    assert segment_starts(np.zeros(0), np.zeros(0)).tolist() == []
+
+
+def test_lookup_asks_once_for_each_word() -> None:
+    assert lookup(words(7, 3, 7), {3: 30, 7: 70}, np.int64).tolist() == [70, 30, 70]
+
+
+def in_rule_order(events: list[Event]) -> dict[str | None, list[str]]:
+    order: dict[str | None, list[str]] = {}
+    for event in rule_order(events):
+        order.setdefault(event.device_id, []).append(event.event_id)
+    return order
+
+
+def in_columns(events: list[Event]) -> dict[str | None, list[str]]:
+    rows = sort_rows(EventBatch.from_events(events))
+    order: dict[str | None, list[str]] = {}
+    found = rows.to_batch().to_events()
+    for event in found:
+        order.setdefault(event.device_id, []).append(event.event_id)
+    # A device's rows stand together.
+    assert [event.device_id for event in found] == [device for device, ids in order.items() for _ in ids]
+    assert rows.device.tolist() == sorted(rows.device.tolist())
+    return order
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_is_that_of_the_rules(seed: int) -> None:
+    events = disorder(random_stream(seed, events=200), random.Random(seed), 10**6)
+    assert in_columns(events) == in_rule_order(events)
+
+
+TIMES = st.sampled_from([0, 1, 1_175_040_000, -1, -62_135_596_800, 253_402_300_799])
+IDS = st.sampled_from(
+    ["e1", "e2", *(words_of(high, low) for high in (1, 2**63, 2**64 - 1) for low in (1, 2**63, 2**64 - 1))]
+)
+
+
+@given(st.lists(st.tuples(TIMES, IDS, st.sampled_from(["d1", "d2", words_of(9)])), unique=True, max_size=12))
+def test_times_far_apart_and_ids_of_any_size(triples: list[tuple[int, str, str]]) -> None:
+    events = [Event.of(name, Timestamp(time), device, "c", "a", 1.0) for time, name, device in triples]
+    assert in_columns(events) == in_rule_order(events)
+
+
+def test_the_widest_times_and_many_devices() -> None:
+    """More bits than time and device can share."""
+    widest = [-(1 << 61), 0, 1, 1 << 61]
+    events = [
+        Event.of(name, Timestamp(micros=time), f"d{device}", "c", "a", 1.0)
+        for device in range(40)
+        for time in reversed(widest)
+        for name in ("b", "a")
+    ]
+    assert in_columns(events) == in_rule_order(events)
+
+
+@pytest.mark.parametrize("size", [2, 17, 300])
+def test_equal_rows_stay_in_order_of_arrival(size: int) -> None:
+    rng = random.Random(size)
+    events = [said(rng.choice([0, 1]), float(number), event_id=rng.choice("ab")) for number in range(size)]
+    found = rows_of(events).to_batch().to_events()
+    for time in (0, 1):
+        for name in "ab":
+            at = [event.number for event in found if event.event_id == name and event.event_time == said(time, 0).event_time]
+            assert at == sorted(at, key=lambda number: number or 0.0)
+
+
+def test_no_rows() -> None:
+    rows = rows_of([])
+    assert rows.count == 0
+    assert rows.to_batch().to_events() == []
+
+
+def test_rows_back_to_a_batch() -> None:
+    events = [said(2, "on", "switch", unit="W"), said(1, {"energy": 1}, "report", device="d2", home_id=None)]
+    found = rows_of(events).to_batch().to_events()
+    assert sorted(found) == sorted(events)
+    assert rows_of(events).select(np.array([False, True])).to_batch().to_events() == found[1:]
