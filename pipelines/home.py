@@ -101,7 +101,7 @@ class HomeJob:
                 events.append(parsed.events)
                 dead += [lines.dead_letters, parsed.dead_letters]
             else:
-                read = pipeline | f"Read{kind.capitalize()}" >> ReadFromFiles(files, Event, kind, batches=True)
+                read = pipeline | f"Read{kind.capitalize()}" >> ReadFromFiles(files, Event, kind, batches=True, redact=redact)
                 checked = read.records | f"Take{kind.capitalize()}" >> ParseEvents(
                     batches=True, limits=self.settings.limits
                 )

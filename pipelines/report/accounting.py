@@ -63,7 +63,13 @@ def account_section(results: Results) -> Html:
                 )
                 for name, n, meaning, kind in rows
             ),
-            el("tr", el("th", "Sum of these", scope="row"), _count(events), _share(events, account.events), class_="sum"),
+            el(
+                "tr",
+                el("th", "Sum of these", scope="row"),
+                _count(events),
+                _share(events, account.events),
+                class_="sum",
+            ),
         ),
     )
     return join(el("div", table, class_="scroll"), _balance(account, events), _came_out(results, account))
@@ -187,7 +193,10 @@ def dead_letter_section(results: Results, clock: HomeClock) -> Html:
             el(
                 "details",
                 el("summary", f"{plural(some.num_rows, 'example')} of {shorten(code, 60)}"),
-                *(_letter(letter, at, clock) for letter, at in zip(some.to_pylist(), milliseconds(some["time"]).tolist(), strict=True)),
+                *(
+                    _letter(letter, at, clock)
+                    for letter, at in zip(some.to_pylist(), milliseconds(some["time"]).tolist(), strict=True)
+                ),
             )
         )
     return join(

@@ -115,7 +115,7 @@ def time_line(lanes: list[Lane], names: dict[str, str], clock: HomeClock, last: 
                 y=np.full(len(lane.done), at, dtype=np.int32),
                 width=0.4,
                 hovertext=[_activity_text(what, doing, clock) for doing in lane.done],
-                hovertemplate="%{hovertext}<extra></extra>",
+                hoverinfo="text",
                 marker={"pattern": {"shape": ["/" if r else "" for r in running], "fillmode": "replace", "size": 6}}
                 if any(running)
                 else {},
@@ -190,8 +190,6 @@ def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
         band_y += [high, high[-1:], low[-1:], low[-2::-1], low[:1], nothing]
         line_x += [start, end[-1:], nothing]
         line_y += [mean, mean[-1:], nothing]
-    unit = plot_text(f" {series.unit}" if series.unit else "").replace("%", "&#37;")
-    numbers = f"mean %{{y:,.6~r}}{unit}<br>%{{customdata[0]:,.6~r}} to %{{customdata[1]:,.6~r}}{unit}"
     traces = [
         go.Scatter(
             x=_joined(band_x),
@@ -217,9 +215,7 @@ def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
             x=((series.start + series.end) / 2)[drawn],
             y=series.mean[drawn],
             mode="none",
-            customdata=np.stack([series.low, series.high], axis=1)[drawn],
-            hovertext=[text for text, here in zip(texts, drawn, strict=True) if here],
-            hovertemplate=f"<b>%{{hovertext}}</b><br>{numbers}<extra></extra>",
+            hovertext=[_values_text(series, at, texts[at]) for at in np.flatnonzero(drawn)],
             hoverinfo="text",
             name="values",
             meta={"paint": "none", "colour": 1},
@@ -260,6 +256,12 @@ def _runs(series: Measurement, drawn: npt.NDArray[np.bool_]) -> list[npt.NDArray
     return list(np.split(places, np.flatnonzero(~meets) + 1))
 
 
+def _values_text(series: Measurement, at: int, when: str) -> str:
+    unit = plot_text(f" {series.unit}" if series.unit else "")
+    low, mean, high = (number_text(float(values[at])) for values in (series.low, series.mean, series.high))
+    return f"<b>{when}</b><br>mean {mean}{unit}<br>{low} to {high}{unit}"
+
+
 def _period_text(series: Measurement, at: int, clock: HomeClock) -> str:
     start = datetime.fromisoformat(series.start_local[at])
     if series.by_day:
@@ -280,8 +282,7 @@ def _measured(series: Measurement, drawn: npt.NDArray[np.bool_], texts: list[str
     low, high = float(np.nanmin(series.low)), float(np.nanmax(series.high))
     peak = texts[int(np.nanargmax(series.high))]
     return (
-        f"Mean {number_text(mean)}{unit}, lowest {number_text(low)}{unit}, "
-        f"highest {number_text(high)}{unit} ({peak})."
+        f"Mean {number_text(mean)}{unit}, lowest {number_text(low)}{unit}, highest {number_text(high)}{unit} ({peak})."
     )
 
 
@@ -290,7 +291,12 @@ def meter_panel(meter: MeterDays) -> Panel:
     go = _plotly()
     unit = f" {meter.unit}" if meter.unit else ""
     texts = [f"<b>{day_text(d)}</b><br>{number_text(g)}{plot_text(unit)}" for d, g in _pairs(meter.days, meter.growth)]
-    figure = _json([_bars(go, meter.days, meter.growth, texts, 1)], margin=_MARGIN, xaxis=_X_DAY, yaxis=_value_axis(_top(meter.growth)))
+    figure = _json(
+        [_bars(go, meter.days, meter.growth, texts, 1)],
+        margin=_MARGIN,
+        xaxis=_X_DAY,
+        yaxis=_value_axis(_top(meter.growth)),
+    )
     most = int(np.argmax(meter.growth))
     summary = (
         f"{number_text(float(meter.growth.sum()))}{unit} in {plural(len(meter.days), 'day')}; "
@@ -308,15 +314,13 @@ def _pairs(days: list[date], values: npt.NDArray[Any]) -> list[tuple[date, float
     return list(zip(days, values.tolist(), strict=True))
 
 
-def _bars(
-    go: Any, days: list[date], values: npt.NDArray[Any], texts: list[str], colour: int, **more: Any
-) -> Any:
+def _bars(go: Any, days: list[date], values: npt.NDArray[Any], texts: list[str], colour: int, **more: Any) -> Any:
     return go.Bar(
         x=_noon(days),
         y=values,
         width=0.78 * _DAY,
         hovertext=texts,
-        hovertemplate="%{hovertext}<extra></extra>",
+        hoverinfo="text",
         meta={"paint": "bar", "colour": colour},
         **more,
     )
@@ -330,7 +334,9 @@ def state_panel(series: StateDays) -> Panel:
         lengths.append(("all others", series.other))
     day_total = np.sum([seconds for _, seconds in lengths], axis=0)
     idle = [name.lower() in IDLE for name, _ in lengths]
-    active = np.sum([np.zeros(len(series.days)), *(s for (_, s), i in zip(lengths, idle, strict=True) if not i)], axis=0)
+    active = np.sum(
+        [np.zeros(len(series.days)), *(s for (_, s), i in zip(lengths, idle, strict=True) if not i)], axis=0
+    )
     scale, unit = (60.0, "minutes") if 0 < active.max(initial=0.0) < 5400 else (3600.0, "hours")
     traces = []
     busy = 0

@@ -182,7 +182,9 @@ def busiest(results: Results, most: int) -> tuple[list[str], int]:
     events: dict[str, float] = {}
     for table, weight in ((results.sessions, "count"), (results.usage, "count"), (results.activities, None)):
         ones = pa.array(np.ones(table.num_rows)) if weight is None else table.column(weight)
-        grouped = pa.table({"device": table.column("device_id"), "n": ones}).group_by("device").aggregate([("n", "sum")])
+        grouped = (
+            pa.table({"device": table.column("device_id"), "n": ones}).group_by("device").aggregate([("n", "sum")])
+        )
         for device, n in zip(grouped["device"].to_pylist(), grouped["n_sum"].to_pylist(), strict=True):
             events[device] = max(events.get(device, 0), n or 0)
     ranked = sorted(events, key=lambda device: (-events[device], device))

@@ -155,7 +155,8 @@
         if (!("xaxis.range[0]" in change)) return;
         show([0, 1].map((i) => instantOf(change["xaxis.range[" + i + "]"])));
       });
-      figure.div.on("plotly_doubleclick", () => show(page.span));
+      // A tap comes as a touch and as a click, which plotly takes for two.
+      if (!touch) figure.div.on("plotly_doubleclick", () => show(page.span));
     }
   }
 

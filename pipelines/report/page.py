@@ -105,7 +105,14 @@ def page(results: Results, names: Mapping[str, str]) -> str:
         style=_file("page.css"),
         header=_header(made, title, span, all_devices, sections),
         body=Html("\n").join(
-            el("section", el("h2", heading, id=f"{name}-title"), text, id=name, class_="card", aria_labelledby=f"{name}-title")
+            el(
+                "section",
+                el("h2", heading, id=f"{name}-title"),
+                text,
+                id=name,
+                class_="card",
+                aria_labelledby=f"{name}-title",
+            )
             for name, heading, text in sections
         ),
         footer=_footer(results),
@@ -314,7 +321,9 @@ def _panels(made: _Page, name: str, panels: Sequence[Panel]) -> Html:
     together = len(panels) <= _TOGETHER or len(owners) == 1
     chooser = None
     if not together:
-        options = [el("option", made.called[o], value=str(made.devices.index(o)), selected=o == owners[0]) for o in owners]
+        options = [
+            el("option", made.called[o], value=str(made.devices.index(o)), selected=o == owners[0]) for o in owners
+        ]
         chooser = el(
             "div",
             el("label", "Device", for_=f"{name}-device"),
@@ -348,7 +357,9 @@ def _activities(made: _Page, span: tuple[float, float]) -> Html:
     running = sum(bool(np.isnan(doing.end)) for lane in lanes for doing in lane.done)
     say = "A lane for each device and capability; a bar from each start to its stop. The counts are of the whole time."
     say += f" {plural(running, 'hatched bar')} still ran at the end." if running else ""
-    note = f"{plural(left_out, 'earlier activity', 'earlier activities')} left out: the latest {_ACTIVITIES:,} are drawn."
+    note = (
+        f"{plural(left_out, 'earlier activity', 'earlier activities')} left out: the latest {_ACTIVITIES:,} are drawn."
+    )
     return join(
         el("p", say, class_="say"),
         el("p", note, class_="note") if left_out else None,

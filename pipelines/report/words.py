@@ -42,9 +42,7 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        f"\\u{ord(c):04x}" if unicodedata.category(c) in _ACTING and c not in _JOINERS else c for c in text
-    )
+    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in _ACTING and c not in _JOINERS else c for c in text)
 
 
 def plot_text(text: str) -> str:

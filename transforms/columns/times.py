@@ -1,4 +1,4 @@
-"""RFC 3339 times as columns: many texts of one length at once."""
+"""RFC 3339 times as columns: many texts at once."""
 
 from __future__ import annotations
 
@@ -8,55 +8,88 @@ from typing import Final
 import numpy as np
 
 from thingbeam.transforms.columns.rows import Bools, Ints
+from thingbeam.transforms.envelopes import micros_of
 
 __all__ = ["micros_of_texts"]
 
+_SECONDS: Final = 20
+"""The length of 2026-03-01T00:00:00Z."""
+_LONGEST: Final = _SECONDS + 1 + 9
 _DIGITS: Final = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
-_MARKS: Final = np.array([4, 7, 10, 13, 16])
-_MARK_BYTES: Final = np.frombuffer(b"--T::", np.uint8)
-_MONTH_DAYS: Final = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
+_MARKS: Final = ((4, b"-"), (7, b"-"), (10, b"T"), (13, b":"), (16, b":"), (-1, b"Z"))
+_ZERO: Final = np.uint8(ord("0"))
+_MONTH_DAYS: Final = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)
+_DAY_S: Final = 86_400
 
 
 def micros_of_texts(texts: Sequence[str]) -> tuple[Ints, Bools]:
-    """Times like 2026-03-01T00:00:00.123Z as microseconds since 1970, and which of the texts are such times.
+    """What `thingbeam.transforms.envelopes.micros_of` gives for each text, and for which it gives anything.
 
-    Takes only the plain form (capital T and Z, UTC, up to six digits of fraction, all texts of one length); what it
-    does not take may still be a time: ask `thingbeam.transforms.envelopes.times`.
+    Fast for times in UTC with capital T and Z (2026-03-01T00:00:00.123Z), best of one length; others one by one.
 
-    >>> micros_of_texts(["1970-01-01T00:00:01.500Z"])[0].tolist()
-    [1500000]
+    Returns:
+        Microseconds since 1970, 0 where a text is no time; and which of the texts are times.
+
+    >>> micros, good = micros_of_texts(["1970-01-01T00:00:01.500Z", "1970-01-01T01:00:00+01:00", "noon"])
+    >>> micros.tolist(), good.tolist()
+    ([1500000, 0, 0], [True, True, False])
     """
+    micros, good = _of_lengths(texts)
+    for at in np.flatnonzero(~good).tolist():
+        try:
+            micros[at], good[at] = micros_of(texts[at]), True
+        except ValueError:
+            micros[at] = 0
+    return micros, good
+
+
+def _of_lengths(texts: Sequence[str]) -> tuple[Ints, Bools]:
+    lengths = set(map(len, texts))
+    if len(lengths) == 1:
+        return _of_one_length(texts, lengths.pop())
+    micros, good = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
+    said = np.fromiter(map(len, texts), np.int64, len(texts))
+    for length in lengths:
+        at = np.flatnonzero(said == length)
+        micros[at], good[at] = _of_one_length([texts[index] for index in at.tolist()], length)
+    return micros, good
+
+
+def _of_one_length(texts: Sequence[str], length: int) -> tuple[Ints, Bools]:
+    """Those of the texts that are in UTC and plain, all of which are so long."""
     count = len(texts)
-    nothing = np.zeros(count, np.int64), np.zeros(count, np.bool_)
-    length = len(texts[0]) if count else 0
-    if not (length == 20 or 22 <= length <= 27):
-        return nothing
-    try:
-        joined = "".join(texts).encode("ascii")
-    except UnicodeEncodeError:
-        return nothing
-    if len(joined) != count * length or any(len(text) != length for text in texts):
-        return nothing
-    letters = np.frombuffer(joined, np.uint8).reshape(count, length)
-    digits = letters[:, _DIGITS] - 48
-    good = (digits < 10).all(axis=1) & (letters[:, _MARKS] == _MARK_BYTES).all(axis=1) & (letters[:, -1] == 90)
-    d = digits.astype(np.int64).T
+    joined = "".join(texts)
+    if not (length == _SECONDS or _SECONDS + 2 <= length <= _LONGEST) or not joined.isascii():
+        return np.zeros(count, np.int64), np.zeros(count, np.bool_)
+    # One row for each place in the text: what follows works on whole rows.
+    places = np.ascontiguousarray(np.frombuffer(joined.encode(), np.uint8).reshape(count, length).T) - _ZERO
+    digits = places[_DIGITS]
+    good = digits.max(axis=0) < 10
+    for place, mark in _MARKS:
+        good &= places[place] == np.uint8(mark[0]) - _ZERO
+    d = digits.astype(np.int32)
     year, month, day = d[0] * 1000 + d[1] * 100 + d[2] * 10 + d[3], d[4] * 10 + d[5], d[6] * 10 + d[7]
     hour, minute, second = d[8] * 10 + d[9], d[10] * 10 + d[11], d[12] * 10 + d[13]
-    good &= (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)
+    good &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     good &= day <= _MONTH_DAYS[np.where(good, month, 0)] - ((month == 2) & ~leap)
-    # Days since 1970 by the era algorithm for the Gregorian calendar: years begin in March.
-    shifted = year - (month <= 2)
-    era = shifted // 400
-    of_era = shifted - era * 400
-    of_year = (153 * (month + np.where(month > 2, -3, 9)) + 2) // 5 + day - 1
-    days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-    micros = ((days * 24 + hour) * 60 + minute) * 60 + second
-    fraction = np.zeros(count, np.int64)
-    if length > 20:
-        places = letters[:, 20:-1] - 48
-        good &= (letters[:, 19] == 46) & (places < 10).all(axis=1)
-        for place in range(places.shape[1]):
-            fraction += places[:, place].astype(np.int64) * 10 ** (5 - place)
-    return micros * 1_000_000 + fraction, good
+    micros = (_days(year, month, day) * _DAY_S + ((hour * 60 + minute) * 60 + second)) * 1_000_000
+    if length > _SECONDS:
+        good &= (places[19] == np.uint8(ord(".")) - _ZERO) & (places[20:-1].max(axis=0) < 10)
+        for place in range(min(6, length - _SECONDS - 1)):
+            micros += places[20 + place].astype(np.int64) * 10 ** (5 - place)
+    return micros, good
+
+
+def _days(year: Ints, month: Ints, day: Ints) -> Ints:
+    """Days since 1970-01-01 in the Gregorian calendar, counted in years that begin in March and eras of 400 of them.
+
+    So a leap day is the last of its year and the months before it have the same lengths in every year.
+    """
+    early = month <= 2
+    year = year - early
+    era = year // 400
+    of_era = year - era * 400
+    of_year = (153 * (month + np.where(early, 9, -3)) + 2) // 5 + day - 1
+    days: Ints = (era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468).astype(np.int64)
+    return days

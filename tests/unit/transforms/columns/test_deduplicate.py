@@ -4,7 +4,6 @@ import random
 from itertools import permutations
 
 import pytest
-from apache_beam.utils.timestamp import Timestamp
 
 from columnar import SECOND, Shard, clash_of, deduplicating, said, seconds, words, words_of
 from streams import disorder, random_stream
@@ -106,8 +105,5 @@ def test_against_the_rule(seed: int, horizon: int) -> None:
         shard.until(seconds(cut), *mine)
         begin = cut
     assert shard.all.duplicates == len(expected.duplicates)
-    assert sorted(shard.all.rows, key=repr) == sorted(expected.counted, key=repr)
-
-
-def test_the_times_of_the_test_are_exact() -> None:
-    assert seconds(Timestamp(1_175_040_060.000001)) == 60.000001
+    # By their text: NaN is not equal to itself.
+    assert sorted(map(repr, shard.all.rows)) == sorted(map(repr, expected.counted))
