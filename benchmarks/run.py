@@ -49,15 +49,15 @@ class Measured(NamedTuple):
 def run(command: Sequence[str], core: int) -> Cost:
     """Run a command on one core; its children's time counts."""
     clock = os.times()
-    log = tempfile.TemporaryFile()
     pinned = ["taskset", "-c", str(core), *command] if shutil.which("taskset") else list(command)
-    process = subprocess.Popen(pinned, stdout=log, stderr=log, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        log.seek(0)
-        tail = log.read()[-2000:].decode(errors="replace")
-        raise SystemExit(f"bench: {' '.join(command)} ended with {process.returncode}:\n{tail}")
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(pinned, stdout=log, stderr=log, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            tail = log.read()[-2000:].decode(errors="replace")
+            raise SystemExit(f"bench: {' '.join(command)} ended with {process.returncode}:\n{tail}")
     wall = os.times().elapsed - clock.elapsed
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
 
@@ -143,7 +143,13 @@ def main() -> None:
 
         results.append(
             measure(
-                "beam_vanilla.py", vanilla, files[sizes[2]], files[sizes[3]], sizes[3] - sizes[2], given.runs, given.core
+                "beam_vanilla.py",
+                vanilla,
+                files[sizes[2]],
+                files[sizes[3]],
+                sizes[3] - sizes[2],
+                given.runs,
+                given.core,
             )
         )
     table = Table(title=f"One core, {given.events:,} events, medians of {given.runs}, seed {seed}")
@@ -151,7 +157,9 @@ def main() -> None:
         table.add_column(heading, justify="left" if not heading else "right")
     base = results[-1].rate
     for row in results:
-        table.add_row(row.name, f"{row.rate:,.0f}", f"{row.rate / base:.1f} x", f"{row.start:.1f}", f"{row.megabytes:,.0f}")
+        table.add_row(
+            row.name, f"{row.rate:,.0f}", f"{row.rate / base:.1f} x", f"{row.start:.1f}", f"{row.megabytes:,.0f}"
+        )
     console.print(table)
     if given.json:
         given.json.write_text(json.dumps([row._asdict() for row in results], indent=2) + "\n")

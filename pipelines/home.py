@@ -101,7 +101,9 @@ class HomeJob:
                 events.append(parsed.events)
                 dead += [lines.dead_letters, parsed.dead_letters]
             else:
-                read = pipeline | f"Read{kind.capitalize()}" >> ReadFromFiles(files, Event, kind, batches=True, redact=redact)
+                read = pipeline | f"Read{kind.capitalize()}" >> ReadFromFiles(
+                    files, Event, kind, batches=True, redact=redact
+                )
                 checked = read.records | f"Take{kind.capitalize()}" >> ParseEvents(
                     batches=True, limits=self.settings.limits
                 )
@@ -120,4 +122,3 @@ class HomeJob:
 
 def _late_rows(name: str, batch: EventBatch) -> tuple[str, pa.RecordBatch]:
     return name, to_record_batch(batch.to_events(), Event)
-

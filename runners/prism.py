@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -70,7 +70,7 @@ def install_prism() -> Path:
 
 
 @contextlib.contextmanager
-def prism() -> Iterator[str]:
+def prism() -> Generator[str]:
     """A Prism of one's own: gives the address of its job service, and ends it afterwards.
 
     Raises:

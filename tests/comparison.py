@@ -7,7 +7,6 @@ import random
 from typing import Any
 
 from streams import role_of, zone_name, zone_of
-
 from thingbeam.schemas import Activity, Event, EventBatch, Session, Usage, from_record_batch
 from thingbeam.schemas.batch import Description
 from thingbeam.transforms.columns.activities import ActivityColumns
@@ -39,7 +38,13 @@ def history(period: str) -> History:
 
 
 def in_columns(
-    events: list[Event], cuts: list[int], rng: random.Random, period: str, *, ended: bool = True, until: int | None = None
+    events: list[Event],
+    cuts: list[int],
+    rng: random.Random,
+    period: str,
+    *,
+    ended: bool = True,
+    until: int | None = None,
 ) -> tuple[dict[str, list[Any]], dict[str, int], HistoryState]:
     """Give each slice's events in batches of any size, the state through its encoding."""
     rules, state = history(period), HistoryState()
@@ -112,6 +117,10 @@ def assert_same(found: list[Any], expected: list[Any]) -> None:
                 assert math.isclose(other, value, rel_tol=1e-9, abs_tol=1e-6), (key, name, other, value)
             elif name == "seconds_in_state":
                 assert other.keys() == {state for state, seconds in value.items() if seconds}, (key, other, value)
-                assert all(math.isclose(other[state], value[state], abs_tol=1e-6) for state in other), (key, other, value)
+                assert all(math.isclose(other[state], value[state], abs_tol=1e-6) for state in other), (
+                    key,
+                    other,
+                    value,
+                )
             else:
                 assert other == value, (key, name, other, value)

@@ -27,7 +27,20 @@ from thingbeam.transforms.columns.closing import END_OF_TIME
 from thingbeam.transforms.columns.history import History, HistoryState, Slice
 from thingbeam.transforms.sharding import NAMESPACE, ShardedBatch
 
-__all__ = ["ACTIVITIES", "DISTINCT", "LATE", "SESSIONS", "USAGE", "BoundedPass", "ExactPass", "NamedBatch", "Pace", "SlicePass", "name_of_time", "read_clock"]
+__all__ = [
+    "ACTIVITIES",
+    "DISTINCT",
+    "LATE",
+    "SESSIONS",
+    "USAGE",
+    "BoundedPass",
+    "ExactPass",
+    "NamedBatch",
+    "Pace",
+    "SlicePass",
+    "name_of_time",
+    "read_clock",
+]
 
 ACTIVITIES: Final = "activities"
 SESSIONS: Final = "sessions"
@@ -84,7 +97,7 @@ class _Clock(msgspec.Struct, array_like=True):
 _CLOCK: Final = msgspec.msgpack.Decoder(_Clock)
 
 
-class _Pass(beam.DoFn):  # type: ignore[misc]
+class _Pass(beam.DoFn):
     """What the exact pass over bounded and over endless input share: applying the rules and letting results go."""
 
     def __init__(self, history: History, *, emit_distinct: bool = False) -> None:
@@ -132,7 +145,7 @@ class BoundedPass(_Pass):
 
 
 class SlicePass(_Pass):
-    """The exact pass over endless input: how rows wait, and how slices are closed. The state cells are its subclasses'."""
+    """The exact pass over endless input: how rows wait, and how slices are closed. State cells are the subclasses'."""
 
     def __init__(self, history: History, pace: Pace, *, emit_distinct: bool = False) -> None:
         super().__init__(history, emit_distinct=emit_distinct)
@@ -277,8 +290,8 @@ class ExactPass(SlicePass):
     @on_timer(WAKE)
     def wake(
         self,
-        shard: int = beam.DoFn.KeyParam,
-        fired: Timestamp = beam.DoFn.TimestampParam,
+        shard: Any = beam.DoFn.KeyParam,
+        fired: Any = beam.DoFn.TimestampParam,
         clock: Any = beam.DoFn.StateParam(CLOCK),
         history: Any = beam.DoFn.StateParam(HISTORY),
         w0: Any = beam.DoFn.StateParam(WAITING_0),
@@ -313,5 +326,6 @@ def name_of_time(micros: int) -> str:
 
 def late_name(shard: int, closed: int, missed: EventBatch) -> str:
     """The name of some late rows: it follows from the rows themselves, for they have no slice any more."""
-    digest = hashlib.blake2b(np.sort(missed.rows, order=["device_high", "device_low", "time", "event_high", "event_low"]).tobytes(), digest_size=6)
+    order = ["device_high", "device_low", "time", "event_high", "event_low"]
+    digest = hashlib.blake2b(np.sort(missed.rows, order=order).tobytes(), digest_size=6)
     return f"{name_of_time(closed)}-s{shard:05d}-{digest.hexdigest()}"

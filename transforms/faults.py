@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Final
+from typing import Final, cast
 
 from apache_beam.utils.timestamp import Timestamp
 
@@ -34,7 +34,8 @@ def fault_of(event: object, limits: Limits = _LIMITS) -> tuple[str, str] | None:
     for name in _OPTIONAL_TEXTS:
         if not isinstance(getattr(event, name), str | None):
             return codes.WRONG_TYPE, f"{name} is {type(getattr(event, name)).__name__}, not text"
-    time: object = event.event_time
+    # What comes over a PCollection is what its annotations say only if its maker kept to them.
+    time, number = cast(object, event.event_time), cast(object, event.number)
     if not isinstance(time, Timestamp):
         return codes.WRONG_TYPE, f"event_time is {type(time).__name__}, not a Timestamp"
     if not limits.earliest <= time <= limits.latest:
@@ -43,7 +44,6 @@ def fault_of(event: object, limits: Limits = _LIMITS) -> tuple[str, str] | None:
         return codes.MISSING_FIELD, "event_id is empty"
     if event.value_type not in VALUE_TYPES:
         return codes.WRONG_TYPE, "value_type is none that there is"
-    number: object = event.number
     if number is not None and not isinstance(number, float | int):
         return codes.WRONG_TYPE, f"number is {type(number).__name__}, not a number"
     if number is not None and not math.isfinite(number):
@@ -55,8 +55,6 @@ def fault_of(event: object, limits: Limits = _LIMITS) -> tuple[str, str] | None:
 
 def as_payload(event: object) -> bytes:
     """An element as bytes for a dead letter, secrets blanked out: its fields as JSON, or what Python shows of it."""
-    if isinstance(event, Event):
-        text = json.dumps(event._asdict(), default=str, ensure_ascii=False)
-    else:
-        text = repr(event)
+    is_event = isinstance(event, Event)
+    text = json.dumps(event._asdict(), default=str, ensure_ascii=False) if is_event else repr(event)
     return redact(text.encode("utf-8", "backslashreplace")[: _LIMITS.max_value_bytes])

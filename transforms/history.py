@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from thingbeam.schemas.arrow import from_record_batch
 from thingbeam.schemas.batch import Description, EventBatch
-from thingbeam.schemas.records import Activity, DeadLetter, Event, Session, Usage
+from thingbeam.schemas.records import Activity, Event, Session, Usage
 from thingbeam.transforms.capabilities import CapabilityTable
 from thingbeam.transforms.columns.activities import ActivityColumns
 from thingbeam.transforms.columns.deduplicate import DeduplicateColumns
@@ -61,16 +62,18 @@ class HistoryResults(NamedTuple):
     dead_letters: Any
 
 
-class _RoleOf(NamedTuple):
+@dataclass(frozen=True)
+class _RoleOf:
     """The role of a description by a capability table."""
 
     table: CapabilityTable
 
-    def __call__(self, d: Description) -> Role:
-        return self.table.role(d.capability, d.attribute, d.value_type)
+    def __call__(self, description: Description, /) -> Role:
+        """Ask the table."""
+        return self.table.role(description.capability, description.attribute, description.value_type)
 
 
-class _OneStep(beam.PTransform):  # type: ignore[misc]
+class _OneStep(beam.PTransform[Any, Any]):
     """What the transforms here share: shard, let wait, apply the rules, give what is asked."""
 
     def __init__(
@@ -93,7 +96,13 @@ class _OneStep(beam.PTransform):  # type: ignore[misc]
         ).checked()
 
     def _through(
-        self, events: Any, history: History, table: CapabilityTable | None, wanted: str, *more: str, hold_until: int | None = None
+        self,
+        events: Any,
+        history: History,
+        table: CapabilityTable | None,
+        wanted: str,
+        *more: str,
+        hold_until: int | None = None,
     ) -> tuple[Any, ...]:
         """The wanted results, then the late events and the dead letters."""
         sharded, dead = events | "Shards" >> ShardEvents(self._shards, self._zones, table)
@@ -101,14 +110,12 @@ class _OneStep(beam.PTransform):  # type: ignore[misc]
         if events.is_bounded:
             # Nothing is late before the end of what is bounded: no state and no timer is needed to wait for it.
             grouped = sharded | "ByShard" >> beam.GroupByKey()
-            step = BoundedPass(history, hold_until=hold_until, emit_distinct=distinct)
+            step: beam.DoFn = BoundedPass(history, hold_until=hold_until, emit_distinct=distinct)
             passed = grouped | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         else:
-            step = (
-                ProvisionalPass(history, self._pace, self._provisional)
-                if self._provisional
-                else ExactPass(history, self._pace, emit_distinct=distinct)
-            )
+            step = ExactPass(history, self._pace, emit_distinct=distinct)
+            if self._provisional:
+                step = ProvisionalPass(history, self._pace, self._provisional)
             passed = sharded | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         records = {ACTIVITIES: Activity, SESSIONS: Session, USAGE: Usage}
         given = [self._as_asked(passed[tag], tag, records.get(tag, Event)) for tag in (wanted, *more, LATE)]
@@ -123,7 +130,7 @@ class _OneStep(beam.PTransform):  # type: ignore[misc]
         return passed | f"{tag.capitalize()}Records" >> beam.ParDo(explode).with_output_types(record)
 
 
-class _Records(beam.DoFn):  # type: ignore[misc]
+class _Records(beam.DoFn):
     def __init__(self, record: type) -> None:
         self._record = record
 
@@ -131,7 +138,7 @@ class _Records(beam.DoFn):  # type: ignore[misc]
         yield from from_record_batch(named[1], self._record)
 
 
-class _Events(beam.DoFn):  # type: ignore[misc]
+class _Events(beam.DoFn):
     def process(self, named: tuple[str, EventBatch]) -> Iterator[Any]:
         yield from named[1].to_events()
 
@@ -201,9 +208,7 @@ class DeviceHistory(_OneStep):
     def expand(self, events: Any) -> HistoryResults:
         """Work everything out in one stateful step."""
         return HistoryResults(
-            *self._through(
-                events, self._history, self._table, ACTIVITIES, SESSIONS, USAGE, hold_until=self._hold_until
-            )
+            *self._through(events, self._history, self._table, ACTIVITIES, SESSIONS, USAGE, hold_until=self._hold_until)
         )
 
 
@@ -243,7 +248,10 @@ class Sessions(_OneStep):
 
 
 class Activities(_OneStep):
-    """From start to stop, by the capability table: a wash, a light being on. Takes and gives what DeviceHistory does."""
+    """From start to stop, by the capability table: a wash, a light being on.
+
+    Takes and gives what DeviceHistory does.
+    """
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ class ProvisionalPass(SlicePass):
     @on_timer(TICK)
     def show(
         self,
-        shard: int = beam.DoFn.KeyParam,
+        shard: Any = beam.DoFn.KeyParam,
         clock: Any = beam.DoFn.StateParam(ExactPass.CLOCK),
         history: Any = beam.DoFn.StateParam(ExactPass.HISTORY),
         fresh: Any = beam.DoFn.StateParam(FRESH),
@@ -98,8 +98,8 @@ class ProvisionalPass(SlicePass):
     @on_timer(WAKE)
     def wake(
         self,
-        shard: int = beam.DoFn.KeyParam,
-        fired: Timestamp = beam.DoFn.TimestampParam,
+        shard: Any = beam.DoFn.KeyParam,
+        fired: Any = beam.DoFn.TimestampParam,
         clock: Any = beam.DoFn.StateParam(ExactPass.CLOCK),
         history: Any = beam.DoFn.StateParam(ExactPass.HISTORY),
         w0: Any = beam.DoFn.StateParam(ExactPass.WAITING_0),

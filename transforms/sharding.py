@@ -16,6 +16,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from thingbeam.schemas.batch import Description, EventBatch
 from thingbeam.schemas.records import DeadLetter, Event
 from thingbeam.transforms.capabilities import CapabilityTable
+from thingbeam.transforms.envelopes import Limits
 from thingbeam.transforms.faults import as_payload, fault_of
 from thingbeam.transforms.rules.roles import ATTRIBUTE_KINDS, IGNORED
 from thingbeam.transforms.zones import HomeZones
@@ -30,10 +31,13 @@ _GATHER: Final = 4096
 
 DEAD_LETTERS: Final = "dead_letters"
 
+# Who parsed the events has asked what devices can mean; tests like to begin in 1970.
+_LIMITS: Final = Limits(earliest=Timestamp(-631_152_000), latest=Timestamp(16_725_225_600))
+
 ShardedBatch = tuple[int, EventBatch]
 
 
-class GatherEvents(beam.DoFn):  # type: ignore[misc]
+class GatherEvents(beam.DoFn):
     """Events to batches of up to a few thousand, within a bundle. A batch's timestamp is its smallest event time."""
 
     def __init__(self) -> None:
@@ -46,7 +50,7 @@ class GatherEvents(beam.DoFn):  # type: ignore[misc]
 
     def process(self, event: Event) -> Iterator[Any]:
         """Gather one more."""
-        fault = fault_of(event)
+        fault = fault_of(event, _LIMITS)
         if fault:
             self._dead.inc()
             code, message = fault
@@ -69,7 +73,7 @@ class GatherEvents(beam.DoFn):  # type: ignore[misc]
         return batch
 
 
-class ShardBatches(beam.DoFn):  # type: ignore[misc]
+class ShardBatches(beam.DoFn):
     """Batches to (shard, batch), with time zones resolved; what no rule looks at is counted as ignored and left out.
 
     Args:
@@ -110,7 +114,7 @@ def is_ignored(description: Description, table: CapabilityTable) -> bool:
     return table.role(description.capability, description.attribute, description.value_type).role == IGNORED
 
 
-class ShardEvents(beam.PTransform):  # type: ignore[misc]
+class ShardEvents(beam.PTransform[Any, Any]):
     """A PCollection of Event, or of EventBatch, to (shard, EventBatch) in the global window.
 
     Args:

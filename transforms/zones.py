@@ -60,6 +60,7 @@ class HomeZones:
             raise ValueError(f"{path} has no column {error}; it needs home_id,timezone in its first line") from error
 
     def __call__(self, home_id: str | None) -> str:
+        """The zone of a home."""
         return self.by_home.get(home_id, self.default) if home_id is not None else self.default
 
     def resolve(self, batch: EventBatch) -> EventBatch:

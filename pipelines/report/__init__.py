@@ -43,9 +43,11 @@ def write_report(
     True
     """
     from thingbeam.io.files.paths import join, write_file
+    from thingbeam.pipelines.report.figures import require_plotly
     from thingbeam.pipelines.report.load import load
     from thingbeam.pipelines.report.page import page
 
+    require_plotly()
     path = join(directory, "report.html") if output is None else output
     write_file(path, page(load(directory), _names(names)).encode())
     return path

@@ -22,8 +22,19 @@ from thingbeam.pipelines.report.words import (
     shorten,
 )
 
-__all__ = ["COLOURS", "IDLE", "Panel", "measurement_panel", "meter_panel", "plotly_js", "session_panel", "state_panel"]
-__all__ += ["time_line"]
+__all__ = [
+    "COLOURS",
+    "IDLE",
+    "Panel",
+    "capability_colours",
+    "measurement_panel",
+    "meter_panel",
+    "plotly_js",
+    "require_plotly",
+    "session_panel",
+    "state_panel",
+    "time_line",
+]
 
 COLOURS = 7
 """How many colours the page's style has, `--c1` to `--c7`; `--c0` is the grey of what is idle."""
@@ -60,7 +71,12 @@ class Panel:
     height: int
 
 
-def _plotly() -> Any:
+def require_plotly() -> Any:
+    """Plotly's graph objects.
+
+    Raises:
+        ImportError: plotly is not installed; the message says how to install it.
+    """
     try:
         import plotly.graph_objects as go
     except ImportError as error:
@@ -74,19 +90,19 @@ def plotly_js() -> str:
     Raises:
         ImportError: plotly is not installed.
     """
-    _plotly()
+    require_plotly()
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
 
 
 def _json(traces: list[Any], **layout: Any) -> str:
-    go = _plotly()
+    go = require_plotly()
     figure = go.Figure(data=traces, layout={"template": "none", "showlegend": False, **layout})
     return str(figure.to_json())
 
 
-def _noon(days: list[date]) -> list[str]:
+def _iso(days: list[date]) -> list[str]:
     return [day.isoformat() for day in days]
 
 
@@ -99,7 +115,7 @@ def time_line(lanes: list[Lane], names: dict[str, str], clock: HomeClock, last: 
         clock: the home's.
         last: where what still runs is drawn to, in milliseconds since 1970 UTC.
     """
-    go = _plotly()
+    go = require_plotly()
     colours = capability_colours(lanes)
     traces = []
     notes = []
@@ -175,7 +191,7 @@ def _activity_text(what: str, doing: Doing, clock: HomeClock) -> str:
 
 def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
     """The mean of each period as a line of steps, on the band from its lowest to its highest value."""
-    go = _plotly()
+    go = require_plotly()
     key = series.key
     texts = [_period_text(series, at, clock) for at in range(len(series.start))]
     drawn = ~np.isnan(series.mean)
@@ -215,7 +231,7 @@ def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
             x=((series.start + series.end) / 2)[drawn],
             y=series.mean[drawn],
             mode="none",
-            hovertext=[_values_text(series, at, texts[at]) for at in np.flatnonzero(drawn)],
+            hovertext=[_values_text(series, at, texts[at]) for at in np.flatnonzero(drawn).tolist()],
             hoverinfo="text",
             name="values",
             meta={"paint": "none", "colour": 1},
@@ -288,7 +304,7 @@ def _measured(series: Measurement, drawn: npt.NDArray[np.bool_], texts: list[str
 
 def meter_panel(meter: MeterDays) -> Panel:
     """A meter's growth as a bar for each local day."""
-    go = _plotly()
+    go = require_plotly()
     unit = f" {meter.unit}" if meter.unit else ""
     texts = [f"<b>{day_text(d)}</b><br>{number_text(g)}{plot_text(unit)}" for d, g in _pairs(meter.days, meter.growth)]
     figure = _json(
@@ -316,7 +332,7 @@ def _pairs(days: list[date], values: npt.NDArray[Any]) -> list[tuple[date, float
 
 def _bars(go: Any, days: list[date], values: npt.NDArray[Any], texts: list[str], colour: int, **more: Any) -> Any:
     return go.Bar(
-        x=_noon(days),
+        x=_iso(days),
         y=values,
         width=0.78 * _DAY,
         hovertext=texts,
@@ -328,7 +344,7 @@ def _bars(go: Any, days: list[date], values: npt.NDArray[Any], texts: list[str],
 
 def state_panel(series: StateDays) -> Panel:
     """How long each state held in each local day, stacked; states of idleness wait in the legend."""
-    go = _plotly()
+    go = require_plotly()
     lengths: list[tuple[str, npt.NDArray[np.float64]]] = list(series.seconds.items())
     if series.other is not None:
         lengths.append(("all others", series.other))
@@ -369,7 +385,7 @@ def state_panel(series: StateDays) -> Panel:
 
 def session_panel(sessions: SessionDays) -> Panel:
     """How many sessions began on each local day."""
-    go = _plotly()
+    go = require_plotly()
     texts = [
         f"<b>{day_text(day)}</b><br>{plural(n, 'session')}<br>{plural(events, 'event')}"
         for day, n, events in zip(sessions.days, sessions.sessions.tolist(), sessions.events.tolist(), strict=True)

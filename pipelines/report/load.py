@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
 from thingbeam.io import read_manifest, read_table
@@ -151,7 +150,7 @@ def newest(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:
     last = np.ones(len(order), dtype=bool)
     last[:-1] = np.logical_or.reduce([column[order][1:] != column[order][:-1] for column in columns])
     kept = table.take(pa.array(order[last]))
-    return kept.filter(pc.invert(kept.column("deleted"))).combine_chunks()
+    return kept.filter(pa.array(~kept.column("deleted").to_numpy())).combine_chunks()
 
 
 def _ranks(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:

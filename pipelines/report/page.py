@@ -80,7 +80,7 @@ def page(results: Results, names: Mapping[str, str]) -> str:
         names: what to call devices and homes by their ids.
 
     Raises:
-        ImportError: there is something to draw, and plotly is not installed.
+        ImportError: plotly is not installed.
     """
     clock = HomeClock(results.account.timezone if results.account else "UTC")
     devices, all_devices = busiest(results, _DEVICES)

@@ -130,7 +130,7 @@ def span(results: Results) -> tuple[float, float] | None:
 
 
 def _of(table: pa.Table, devices: Sequence[str]) -> pa.Table:
-    return table.filter(pc.is_in(table.column("device_id"), value_set=pa.array(devices, pa.string())))
+    return table.filter(pc.field("device_id").isin(list(devices)))
 
 
 def lanes(results: Results, devices: Sequence[str], most: int) -> tuple[list[Lane], int]:
@@ -147,8 +147,7 @@ def lanes(results: Results, devices: Sequence[str], most: int) -> tuple[list[Lan
     table = _of(results.activities, devices)
     left_out = max(table.num_rows - most, 0)
     if left_out:
-        latest = pc.sort_indices(table, sort_keys=[("start", "descending")])[:most]
-        table = table.take(latest)
+        table = table.sort_by([("start", "descending")]).slice(0, most)
     found: dict[tuple[str, str, str], list[Doing]] = {}
     rows = zip(
         zip(*(table.column(c).to_pylist() for c in ("device_id", "component", "capability")), strict=True),
@@ -167,8 +166,7 @@ def lanes(results: Results, devices: Sequence[str], most: int) -> tuple[list[Lan
 
 
 def _series(results: Results, devices: Sequence[str], role: str, most: int) -> Iterator[tuple[SeriesKey, pa.Table]]:
-    table = _of(results.usage, devices)
-    table = table.filter(pc.equal(table.column("role"), role))
+    table = _of(results.usage, devices).filter(pc.field("role") == role)
     names = [table.column(c).to_pylist() for c in SeriesKey._fields]
     places: dict[SeriesKey, list[int]] = {}
     for at, name in enumerate(zip(*names, strict=True)):
@@ -217,7 +215,8 @@ def measurements(results: Results, devices: Sequence[str], most: int, points: in
 
 
 def _by_day(hours: Measurement) -> Measurement:
-    firsts = np.flatnonzero([True, *(a[:10] != b[:10] for a, b in zip(hours.start_local, hours.start_local[1:]))])
+    days = np.asarray([text[:10] for text in hours.start_local])
+    firsts = np.flatnonzero(np.append(True, days[1:] != days[:-1]))
     weight = np.where(np.isnan(hours.mean), 0.0, hours.end - hours.start)
     held = np.add.reduceat(weight, firsts)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -240,7 +239,8 @@ def meter_days(results: Results, devices: Sequence[str], most: int) -> list[Mete
     found = []
     for key, rows in _series(results, devices, "meter", most):
         days, places = _days(rows.column("start_local").to_pylist())
-        growth = np.bincount(places, weights=np.nan_to_num(_floats(rows, "change")), minlength=len(days))
+        growth = np.zeros(len(days))
+        np.add.at(growth, places, np.nan_to_num(_floats(rows, "change")))
         found.append(MeterDays(key, _unit(rows), days, growth))
     return found
 
@@ -261,6 +261,8 @@ def state_days(results: Results, devices: Sequence[str], most: int, states: int)
         for place, held in zip(places.tolist(), rows.column("seconds_in_state").to_pylist(), strict=True):
             for state, length in dict(held or ()).items():
                 seconds.setdefault(state, np.zeros(len(days)))[place] += length
+        if not seconds:
+            continue
         ranked = sorted(seconds, key=lambda s: (-float(seconds[s].sum()), s))
         shown = {state: seconds[state] for state in ranked[: states - 1 if len(ranked) > states else states]}
         rest = [seconds[state] for state in ranked[len(shown) :]]

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from thingbeam.schemas.batch import Description
+from thingbeam.schemas.batch import TEXT_TYPES, Description
 from thingbeam.schemas.names import Words, hash_text
 from thingbeam.transforms.columns.closing import Columns
 from thingbeam.transforms.columns.rows import Bools, Ints, SortedRows, factorize, stable_order
@@ -110,4 +110,4 @@ class Liveness(NamedTuple):
 
 
 def _end_word(description: Description) -> int:
-    return _ENDS.get(description.kind, 0)
+    return _ENDS.get(description.kind, 0) if description.value_type in TEXT_TYPES else 0

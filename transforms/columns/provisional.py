@@ -102,7 +102,7 @@ class Provisional(NamedTuple):
         words = mix(batch.rows["device_high"], batch.rows["device_low"])
         # Devices whose last event is in one stretch without an edge of a period can go together.
         length = min(self.history.usage.period if self.history.usage else _QUARTER, _QUARTER)
-        last = {}
+        last: dict[int, int] = {}
         for word, time in zip(words.tolist(), batch.rows["time"].tolist(), strict=True):
             last[word] = max(last.get(word, time), time)
         stretches: dict[int, set[int]] = {}
@@ -139,10 +139,10 @@ class Provisional(NamedTuple):
                 del state.heard[word]
         if not state.published:
             return {}
-        for kind, record in _KINDS.items():
+        for kind in _KINDS:
             batch = getattr(done, kind)
             if batch is not None:
-                for row in from_record_batch(batch, record):
+                for row in _rows(kind, batch):
                     state.published.pop(key_of(row), None)
         open_keys = {key_of(row) for row in self._open(exact, until)}
         taken_back: dict[str, list[Row]] = {}
@@ -202,9 +202,9 @@ class Provisional(NamedTuple):
                 yield kind, _only(kind, found, touched)
 
     def _publish(self, state: ProvisionalState, kind: str, batch: pa.RecordBatch) -> None:
-        for row in from_record_batch(batch, _KINDS[kind]):
+        for row in _rows(kind, batch):
             # A period is known when it is over, what has a start when that is passed.
-            known_at = row.end.micros if kind == "usage" else row.start.micros + 1
+            known_at = row.end.micros if isinstance(row, Usage) else row.start.micros + 1
             state.published[key_of(row)] = [kind, known_at, _plain(row)]
 
     def _open(self, exact: HistoryState, until: int) -> Iterator[Row]:
@@ -221,6 +221,11 @@ class Provisional(NamedTuple):
                 yield from from_record_batch(batch, Session)
 
 
+def _rows(kind: str, batch: pa.RecordBatch) -> list[Row]:
+    rows: list[Row] = from_record_batch(batch, _KINDS[kind])
+    return rows
+
+
 def key_of(row: Row) -> str:
     """The key of a result as one text."""
     parts = [type(row).__name__, row.device_id, str(row.start.micros)]
@@ -233,7 +238,10 @@ def key_of(row: Row) -> str:
 
 def _touched(rows: SortedRows) -> set[tuple[str, str]]:
     """The (component, capability) of each row: what a slice's rows may have changed."""
-    return {(rows.descriptions[code].component, rows.descriptions[code].capability) for code in set(rows.description.tolist())}
+    return {
+        (rows.descriptions[code].component, rows.descriptions[code].capability)
+        for code in set(rows.description.tolist())
+    }
 
 
 def _only(kind: str, batch: pa.RecordBatch, touched: set[tuple[str, str]]) -> pa.RecordBatch:
@@ -264,4 +272,3 @@ def _tombstone(kind: str, fields: list[Any], revision: int) -> Row:
     ]  # fmt: skip
     row: Row = _KINDS[kind](*values)
     return row._replace(revision=revision, final=True, deleted=True)
-

@@ -16,7 +16,7 @@ _SECONDS: Final = 20
 """The length of 2026-03-01T00:00:00Z."""
 _LONGEST: Final = _SECONDS + 1 + 9
 _DIGITS: Final = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
-_MARKS: Final = ((4, b"-"), (7, b"-"), (10, b"T"), (13, b":"), (16, b":"), (-1, b"Z"))
+_MARKS: Final = ((4, ord("-")), (7, ord("-")), (10, ord("T")), (13, ord(":")), (16, ord(":")), (-1, ord("Z")))
 _ZERO: Final = np.uint8(ord("0"))
 _MONTH_DAYS: Final = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)
 _DAY_S: Final = 86_400
@@ -62,11 +62,11 @@ def _of_one_length(texts: Sequence[str], length: int) -> tuple[Ints, Bools]:
     if not (length == _SECONDS or _SECONDS + 2 <= length <= _LONGEST) or not joined.isascii():
         return np.zeros(count, np.int64), np.zeros(count, np.bool_)
     # One row for each place in the text: what follows works on whole rows.
-    places = np.ascontiguousarray(np.frombuffer(joined.encode(), np.uint8).reshape(count, length).T) - _ZERO
-    digits = places[_DIGITS]
+    places = np.ascontiguousarray(np.frombuffer(joined.encode(), np.uint8).reshape(count, length).T)
+    digits = places[_DIGITS] - _ZERO
     good = digits.max(axis=0) < 10
     for place, mark in _MARKS:
-        good &= places[place] == np.uint8(mark[0]) - _ZERO
+        good &= places[place] == mark
     d = digits.astype(np.int32)
     year, month, day = d[0] * 1000 + d[1] * 100 + d[2] * 10 + d[3], d[4] * 10 + d[5], d[6] * 10 + d[7]
     hour, minute, second = d[8] * 10 + d[9], d[10] * 10 + d[11], d[12] * 10 + d[13]
@@ -75,9 +75,9 @@ def _of_one_length(texts: Sequence[str], length: int) -> tuple[Ints, Bools]:
     good &= day <= _MONTH_DAYS[np.where(good, month, 0)] - ((month == 2) & ~leap)
     micros = (_days(year, month, day) * _DAY_S + ((hour * 60 + minute) * 60 + second)) * 1_000_000
     if length > _SECONDS:
-        good &= (places[19] == np.uint8(ord(".")) - _ZERO) & (places[20:-1].max(axis=0) < 10)
+        good &= (places[19] == ord(".")) & ((places[20:-1] - _ZERO).max(axis=0) < 10)
         for place in range(min(6, length - _SECONDS - 1)):
-            micros += places[20 + place].astype(np.int64) * 10 ** (5 - place)
+            micros += (places[20 + place] - _ZERO).astype(np.int64) * 10 ** (5 - place)
     return micros, good
 
 

@@ -6,9 +6,9 @@ import random
 from typing import Any
 
 import pytest
+
 from comparison import GAP_S, PERIODS, SECOND, assert_same, by_rule, history, in_columns
 from streams import disorder, random_stream, role_of, zone_name
-
 from thingbeam.schemas import Activity, Event, EventBatch, Session, Usage, from_record_batch
 from thingbeam.transforms.columns.closing import END_OF_TIME
 from thingbeam.transforms.columns.history import HistoryState

@@ -7,9 +7,9 @@ import random
 from typing import Any
 
 import pytest
+
 from comparison import SECOND, by_rule, history
 from streams import disorder, random_stream, role_of, zone_name, zone_of
-
 from thingbeam.schemas import Activity, Event, EventBatch, Session, Usage, from_record_batch
 from thingbeam.transforms.columns.history import HistoryState
 from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState, key_of
@@ -41,7 +41,9 @@ class Sink:
                     self.rows[key] = row
 
 
-def run(events: list[Event], period: str, rng: random.Random, look: Any = None) -> tuple[Sink, HistoryState, ProvisionalState, int]:
+def run(
+    events: list[Event], period: str, rng: random.Random, look: Any = None
+) -> tuple[Sink, HistoryState, ProvisionalState, int]:
     """Events as they arrive, some at a time; the exact pass follows by the slack, the provisional one at once."""
     rules = history(period)
     live, exact, state, sink = Provisional(rules), HistoryState(), ProvisionalState(), Sink()
@@ -86,7 +88,7 @@ def test_what_remains_is_what_the_exact_pass_says(seed: int) -> None:
     period = rng.choice(["1h", "15m", "1d"])
     stream = random_stream(seed, devices=rng.choice([1, 4]), events=rng.choice([30, 120]))
     events = [event for event in disorder(stream, rng, SLACK_S) if not is_ignored(event, role_of)]
-    sink, exact, state, stop = run(events, period, rng)
+    sink, _, state, stop = run(events, period, rng)
     expected, _ = by_rule(events, period, stop)
     over = [row for row in expected["activities"] if row.end is not None]
     over += [row for row in expected["sessions"] if row.end.micros <= stop]
@@ -126,8 +128,8 @@ def test_in_order_the_provisional_rows_are_what_is_so(seed: int) -> None:
                 continue
             expected = truth[key]
             assert row.count == expected.count
-            assert row.min == expected.min and row.max == expected.max
-            assert row.last == expected.last and row.last_state == expected.last_state
+            assert (row.min, row.max) == (expected.min, expected.max)
+            assert (row.last, row.last_state) == (expected.last, expected.last_state)
             assert row.changes == expected.changes
             if expected.sum is not None:
                 assert math.isclose(row.sum, expected.sum, abs_tol=1e-6)

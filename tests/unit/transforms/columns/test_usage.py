@@ -12,8 +12,6 @@ from comparison import assert_same
 from thingbeam.schemas import Event, Usage
 from thingbeam.transforms.rules import Period, UsageStatistics
 
-END = 400 * DAY
-
 
 def both_ways(
     *events: Event, period: float = HOUR, hold: float = DAY, retention: float = 35 * DAY, until: float | None = None,
@@ -259,7 +257,7 @@ def test_past_retention_a_series_begins_anew() -> None:
     assert (rows["mode", 2].changes, rows["mode", 2].seconds_in_state) == (0, {"b": 1800})
     assert (rows["power", 2].min, rows["power", 2].max, rows["power", 2].mean) == (4, 4, 4)
     # A microsecond more, and it carries.
-    carried = [event._replace(event_time=event.event_time + Timestamp(micros=1)) for event in before]
+    carried = [event._replace(event_time=Timestamp(micros=event.event_time.micros + 1)) for event in before]
     rows = {(row.attribute, seconds(row.start) / HOUR): row for row in both_ways(*carried, *after, **lengths)}
     assert (rows["energy", 2].sum, rows["energy", 2].change) == (30, 30)
     assert (rows["mode", 2].changes, rows["mode", 2].seconds_in_state) == (1, {"a": 1800, "b": 1800})
