@@ -43,6 +43,7 @@ class HomeSettings(NamedTuple):
     hold: Duration = "24h"
     retention: Duration = "35d"
     hold_until: int | None = None
+    provisional: Duration | None = None
     shards: int = 12
     context: Context = Context()
     limits: Limits = Limits()
@@ -69,6 +70,7 @@ class HomeJob:
             hold_until=settings.hold_until,
             shards=settings.shards,
             allowed_lateness=settings.allowed_lateness,
+            provisional=settings.provisional,
             batches=True,
         )
 

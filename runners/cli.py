@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from thingbeam import __version__
+from thingbeam.runners.stack_cli import stack
 
 __all__ = ["main"]
 
@@ -22,6 +23,9 @@ USAGE_ERROR: Final = 2
 @click.version_option(__version__, prog_name="thingbeam")
 def thingbeam() -> None:
     """Smart-home event streams into device history, hourly usage and what follows from them, on Apache Beam."""
+
+
+thingbeam.add_command(stack)
 
 
 @thingbeam.group()
@@ -119,6 +123,7 @@ def _run_home(beam_arguments: Sequence[str], given: dict[str, Any]) -> None:
             horizon=given["dedupe_horizon"],
             hold=given["hold"],
             hold_until=until,
+            provisional="1s" if given["revisions"] == "all" else None,
             shards=given["shards"],
             context=Context(home_id=given["home_id"]),
         )

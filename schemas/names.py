@@ -19,10 +19,15 @@ __all__ = ["Words", "hash_text", "id_bytes", "id_words", "mix", "texts_of_ids"]
 
 Words = NDArray[np.uint64]
 
-_NIBBLE = np.full(256, 255, np.uint8)
-for _digit, _letter in enumerate(b"0123456789abcdef"):
-    _NIBBLE[_letter] = _digit
-_DASHES = np.array([8, 13, 18, 23])
+_GROUPS = (("a", 4, "-a"), ("b", 2, "-b"), ("c", 2, "-c"), ("d", 2, "-d"), ("e", 6, ""))
+_UUID_TEXT = np.dtype(
+    [field for name, size, dash in _GROUPS for field in ((name, "<u2", size), (dash, "u1")) if field[0]]
+)
+"""The 36 characters of a UUID: pairs of hexadecimal digits, and dashes."""
+_NO_OCTET = 256
+_OCTETS = np.full(1 << 16, _NO_OCTET, np.uint16)
+"""By a pair of lower case hexadecimal digits, as they lie in memory: the octet that they stand for."""
+_OCTETS[np.frombuffer("".join(f"{octet:02x}" for octet in range(256)).encode(), "<u2")] = np.arange(256)
 _HEX = np.array([at for at in range(36) if at not in (8, 13, 18, 23)])
 _PAIRS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint16)
 
@@ -54,42 +59,50 @@ def id_words(texts: Sequence[str | None]) -> tuple[NDArray[np.uint64], NDArray[n
 
     The nil UUID is not plain: its bytes mean None.
     """
-    count = len(texts)
-    words = np.zeros((count, 2), np.uint64)
-    plain = np.zeros(count, np.bool_)
-    if not count:
-        return words, plain
+    words = np.zeros((len(texts), 2), np.uint64)
+    plain = np.zeros(len(texts), np.bool_)
     try:
-        joined = "".join(texts).encode("ascii")  # type: ignore[arg-type]
-        regular = len(joined) == 36 * count and all(len(text) == 36 for text in texts)  # type: ignore[arg-type]
-    except (TypeError, UnicodeEncodeError):
-        joined, regular = b"", False
+        joined = "".join(texts)  # type: ignore[arg-type]
+        regular = joined.isascii() and set(map(len, texts)) == {_UUID_TEXT.itemsize}  # type: ignore[arg-type]
+    except TypeError:
+        joined, regular = "", False
     if regular:
-        letters = np.frombuffer(joined, np.uint8).reshape(count, 36)
-        nibbles = _NIBBLE[letters[:, _HEX]]
-        plain = (letters[:, _DASHES] == 45).all(axis=1) & (nibbles.max(axis=1) < 16)
-        pairs = (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]
-        words = np.ascontiguousarray(pairs).view(">u8").astype(np.uint64)
-        plain &= (words != 0).any(axis=1)
+        words, plain = _uuid_words(joined)
+    else:
+        like = [n for n, text in enumerate(texts) if text and len(text) == _UUID_TEXT.itemsize and text.isascii()]
+        words[like], plain[like] = _uuid_words("".join(texts[n] or "" for n in like))
     if not plain.all():
-        for at in np.flatnonzero(~plain).tolist():
-            words[at], plain[at] = _one_id(texts[at])
+        others = np.flatnonzero(~plain).tolist()
+        words[others] = [_hash_id(texts[n]) for n in others]
+        plain[others] = [texts[n] is None for n in others]
+    return words, plain
+
+
+def _uuid_words(joined: str) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Of texts of 36 ASCII characters, joined: their words, and which of them are canonical UUIDs and not nil."""
+    texts = np.frombuffer(joined.encode("ascii"), _UUID_TEXT)
+    pairs = np.empty((len(texts), 16), np.uint16)
+    plain = np.ones(len(texts), np.bool_)
+    at = 0
+    for group, size, dash in _GROUPS:
+        pairs[:, at : at + size] = texts[group]
+        at += size
+        if dash:
+            plain &= texts[dash] == ord("-")
+    octets = _OCTETS.take(pairs)
+    if octets.max(initial=0) == _NO_OCTET:
+        plain &= octets.max(axis=1) < _NO_OCTET
+    words = octets.astype(np.uint8).view(">u8").astype(np.uint64)
+    plain &= (words[:, 0] | words[:, 1]) != 0
     return words, plain
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _one_id(text: str | None) -> tuple[tuple[int, int], bool]:
+def _hash_id(text: str | None) -> tuple[int, int]:
     if text is None:
-        return (0, 0), True
-    encoded = text.encode("utf-8", "surrogatepass")
-    if len(encoded) == 36:
-        letters = np.frombuffer(encoded, np.uint8)
-        if (letters[_DASHES] == 45).all() and _NIBBLE[letters[_HEX]].max() < 16:
-            digits = bytes.fromhex(text.replace("-", ""))
-            if any(digits):
-                return (int.from_bytes(digits[:8], "big"), int.from_bytes(digits[8:], "big")), True
-    digest = hashlib.blake2b(encoded, digest_size=16).digest()
-    return (int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")), False
+        return 0, 0
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
 
 
 def texts_of_ids(high: Words, low: Words, names: Mapping[bytes, str]) -> pa.Array:

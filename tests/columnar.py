@@ -114,7 +114,7 @@ def words_of(word: int, low: int = 0) -> str:
 
 
 def clash_of(high: int, low: int, other_high: int) -> int:
-    """The low word that gives `other_high` the same mixed word as (high, low) has; see `thingbeam.schemas.names.mix`."""
+    """The low word that gives `other_high` the same mixed word (`thingbeam.schemas.names.mix`) as (high, low) has."""
 
     def finalise(word: int) -> int:
         # SplitMix64, https://prng.di.unimi.it/splitmix64.c

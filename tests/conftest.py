@@ -58,3 +58,6 @@ def shared_data() -> Path:
 def fn_api_runner() -> FnApiRunner:
     """Beam's embedded runner for bounded pipelines, by name: what DirectRunner picks depends on the pipeline."""
     return FnApiRunner()
+
+
+from stack_fixtures import kafka, secured_kafka  # noqa: E402, F401  # fixtures of real servers

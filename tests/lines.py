@@ -38,9 +38,7 @@ def render(value: Any, *, comma: str = ",", colon: str = ":", ascii_only: bool =
         return "{" + comma.join(inside) + "}"
     if isinstance(value, list):
         return (
-            "["
-            + comma.join(render(member, comma=comma, colon=colon, ascii_only=ascii_only) for member in value)
-            + "]"
+            "[" + comma.join(render(member, comma=comma, colon=colon, ascii_only=ascii_only) for member in value) + "]"
         )
     return json.dumps(value, ensure_ascii=ascii_only)
 
@@ -140,7 +138,9 @@ clocks = st.builds(
         st.sampled_from(["", ".", ".5", ".123", ".123456", ".123456789", ".1234567890", ",5", ".12a", ".١"]),
         st.text("0123456789", min_size=1, max_size=9).map(".{}".format),
     ),
-    st.sampled_from(["Z", "Z", "Z", "z", "+00:00", "-00:00", "+05:45", "-23:59", "+24:00", "+01:60", "", "+0100", "Zx"]),
+    st.sampled_from(
+        ["Z", "Z", "Z", "z", "+00:00", "-00:00", "+05:45", "-23:59", "+24:00", "+01:60", "", "+0100", "Zx"]
+    ),
 )
 """Texts that are, or nearly are, RFC 3339 times."""
 
@@ -200,11 +200,17 @@ def device_events(draw: st.DrawFn) -> bytes:
     member("data", st.sampled_from([{}, None, {"codeId": "1"}]))
     member("subscriptionName", st.just("all"))
     if not draw(often):
-        body.append((draw(st.sampled_from(["colour", "timestamp", "eventId", "deviceId", "value", "data"])), draw(values)))
+        body.append(
+            (draw(st.sampled_from(["colour", "timestamp", "eventId", "deviceId", "value", "data"])), draw(values))
+        )
     if not draw(often):
         body = draw(st.permutations(body))
     kind = "DEVICE_EVENT" if draw(often) else draw(st.sampled_from(["DEVICE_HEALTH_EVENT", "X_EVENT", "", None, 3]))
-    line: list[tuple[str, Any]] = [("eventTime", draw(times)), ("eventType", kind), ("deviceEvent", Members(tuple(body)))]
+    line: list[tuple[str, Any]] = [
+        ("eventTime", draw(times)),
+        ("eventType", kind),
+        ("deviceEvent", Members(tuple(body))),
+    ]
     if not draw(often):
         line.append(draw(st.tuples(st.sampled_from(["notificationType", "extra", "eventTime", "deviceEvent"]), values)))
     if not draw(often):

@@ -7,6 +7,7 @@ Python SDK it is the only one that executes it (FnApiRunner's own tests of TestS
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ Build = Callable[[beam.Pipeline], Mapping[str, Any]]
 
 RECORDS: Final = {"activities": Activity, "sessions": Session, "usage": Usage}
 
+_given: dict[int, Sequence[Any]] = {}
 _kept: dict[int, dict[str, list[Any]]] = {}
 _runs = itertools.count()
 
@@ -105,8 +107,8 @@ def assert_accounted(counts: Mapping[str, int]) -> None:
     assert counts["lines"] == sum(counts[part] for part in parts), counts
 
 
-def run(build: Build) -> Ran:
-    """Run bounded input on FnApiRunner."""
+def run(build: Build, workers: int = 1) -> Ran:
+    """Run bounded input on FnApiRunner, with so many workers in this process, each of which has bundles of its own."""
     left: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         close_all = WorkerHandlerManager.close_all
@@ -116,7 +118,7 @@ def run(build: Build) -> Ran:
             close_all(manager)
 
         patch.setattr(WorkerHandlerManager, "close_all", look_and_close)
-        elements, result = _run(build, FnApiRunner(), [])
+        elements, result = _run(build, FnApiRunner(), [f"--direct_num_workers={workers}"])
     # It goes on until no timer is set.
     return Ran(elements, account_of(result), left, [])
 
@@ -166,10 +168,33 @@ def a_stream(
     return stream.advance_watermark_to_infinity()
 
 
+class Given(beam.PTransform[Any, Any]):
+    """Elements of this process, as beam.Create gives them, which puts them compressed into the pipeline's own text."""
+
+    def __init__(self, elements: Sequence[Any], element_type: type) -> None:
+        super().__init__()
+        self._elements, self._type = elements, element_type
+
+    def expand(self, root: Any) -> Any:
+        number = next(_runs)
+        _given[number] = self._elements
+        weakref.finalize(root.pipeline, _given.pop, number, None)
+        indices = root | beam.Create(range(len(self._elements)))
+        return indices | beam.ParDo(_Give(number)).with_output_types(self._type)
+
+
 def of_type(elements: Any, element_type: type) -> Any:
     """A TestStream's PCollection, which knows no type, with one."""
     elements.element_type = element_type
     return elements
+
+
+class _Give(beam.DoFn):
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def process(self, index: int) -> Iterator[Any]:
+        yield _given[self._number][index]
 
 
 class _Keep(beam.DoFn):

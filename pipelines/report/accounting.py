@@ -77,11 +77,12 @@ def _balance(account: Account, events: int) -> Html:
     parts = f"{account.counted:,} counted + {account.duplicates:,} duplicates + {account.late:,} late"
     parts += f" + {account.ignored:,} ignored"
     items = [_verdict(account.events == events, f"{account.events:,} events = {parts}", account.events - events)]
-    through = account.events + account.dead_letters
-    if account.lines == through:
-        items.append(_verdict(True, f"{account.lines:,} lines = {parts} + {account.dead_letters:,} dead letters", 0))
+    dead = account.dead_letters
+    if account.lines == account.events + dead:
+        equation = f"{account.lines:,} lines = {parts} + {dead:,} dead letters"
+        items.append(_verdict(account.lines == events + dead, equation, account.lines - events - dead))
     else:
-        text = f"{account.lines:,} lines gave {account.events:,} events and {account.dead_letters:,} dead letters"
+        text = f"{account.lines:,} lines gave {account.events:,} events and {dead:,} dead letters"
         items.append(el("li", f"• {text}: a line may hold several events, or none."))
     return el("ul", *items, class_="balance", data_balance="yes" if account.events == events else "no")
 
@@ -186,6 +187,8 @@ def dead_letter_section(results: Results, clock: HomeClock) -> Html:
         )
         for code in ranked[:_CODES]
     ]
+    left = len(ranked) - _CODES
+    more = el("p", f"And {plural(left, 'more reason')}.", class_="say") if left > 0 else None
     examples = []
     for code in ranked[:_CODES]:
         some = table.take(places[code][:_EXAMPLES])
@@ -210,6 +213,7 @@ def dead_letter_section(results: Results, clock: HomeClock) -> Html:
             ),
             class_="scroll",
         ),
+        more,
         *examples,
     )
 

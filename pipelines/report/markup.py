@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 
 from thingbeam.pipelines.report.words import visible
 
@@ -58,17 +57,16 @@ def _attribute(key: str) -> str:
     return key.rstrip("_").replace("_", "-")
 
 
-def json_block(data: object | str, **attributes: str) -> Html:
+def json_block(text: str, **attributes: str) -> Html:
     r"""Data for the page's script: a block that no browser runs and no text in it can end.
 
     Args:
-        data: what JSON can hold, or JSON text as it is.
+        text: JSON.
         attributes: of the element.
 
-    >>> json_block(["</script>"], id="x")
+    >>> json_block('["</script>"]', id="x")
     '<script type="application/json" id="x">["\\u003c/script\\u003e"]</script>'
     """
-    text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     head = "".join(f' {_attribute(k)}="{html.escape(v)}"' for k, v in attributes.items())

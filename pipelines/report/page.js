@@ -68,7 +68,7 @@
   }
 
   function ticks(axis, bounds, width) {
-    const most = Math.max(2, Math.floor(width / 62));
+    const most = Math.max(2, width / 56);
     if (axis === "day") return localTicks(bounds[0], bounds[1], most, DAY);
     const [locals, texts] = localTicks(toLocal(bounds[0]), toLocal(bounds[1]), most, 0);
     const instants = locals.map(toInstant);

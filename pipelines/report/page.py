@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,7 +152,7 @@ def _scripts(made: _Page, span: tuple[float, float] | None) -> list[Html]:
     }
     code = figures.plotly_js().replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
     return [
-        json_block(data, id="page-data"),
+        json_block(json.dumps(data), id="page-data"),
         Html(f"<script>{code}</script>"),
         Html(f"<script>{_file('page.js')}</script>"),
     ]

@@ -159,6 +159,11 @@ def labels(ids: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
             tails = (4, 8, 12, 16, max(map(len, devices)))
             tail = next(n for n in tails if n == tails[-1] or len({d[-n:] for d in devices}) == len(devices))
             chosen.update((d, f"{shorten(text, 20)} …{visible(d[-tail:])}") for d in devices)
+    taken: dict[str, int] = {}
+    for device, text in chosen.items():
+        taken[text] = taken.get(text, 0) + 1
+        if taken[text] > 1:
+            chosen[device] = f"{text} #{taken[text]}"
     return chosen
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,6 @@ __all__ = ["Identity", "end", "is_alive", "members", "start"]
 
 _MARK: Final = "THINGBEAM_STACK_PROCESS"
 _END_SECONDS: Final = 20.0
-_DEAD: Final = "ZX"
 _PARENT_DEATH: Final = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -35,6 +35,8 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 # A Popen that is collected while its process runs warns and loses the exit status.
 _CHILDREN: Final[dict[int, subprocess.Popen[bytes]]] = {}
+# The kernel takes the thread that forked for the parent. This one lives as long as the interpreter.
+_PARENT: Final = ThreadPoolExecutor(1, "stack")
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +67,7 @@ def start(
         directory: where it runs.
         log: file to which its output is appended.
         environment: variables beside those of this process.
-        with_parent: whether the kernel kills it when the thread that calls this ends, even by SIGKILL.
+        with_parent: whether the kernel kills it when this process ends, even by SIGKILL.
 
     Raises:
         StackError: the program could not be started.
@@ -76,7 +78,8 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("ab") as out:
-            process = subprocess.Popen(  # noqa: S603
+            process = _PARENT.submit(
+                subprocess.Popen[bytes],
                 list(argv),
                 cwd=directory,
                 env=os.environ | dict(environment or {}) | {_MARK: mark},
@@ -84,7 +87,7 @@ def start(
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-            )
+            ).result()
     except OSError as error:
         raise StackError(f"{argv[0]} could not be started: {error}") from error
     _CHILDREN[process.pid] = process
@@ -95,7 +98,10 @@ def start(
 
 def is_alive(identity: Identity) -> bool:
     """Whether this very process still runs; one that ended and was not waited for does not."""
-    return _born(identity.pid) == identity.born and _stat(identity.pid)[0] not in _DEAD
+    try:
+        return _born(identity.pid) == identity.born and not _is_over(_stat(identity.pid))
+    except (OSError, IndexError):
+        return False
 
 
 def members(identity: Identity) -> list[int]:
@@ -145,13 +151,18 @@ def _reap(pid: int) -> None:
 def _is_member(pid: int, identity: Identity) -> bool:
     try:
         fields = _stat(pid)
-        if int(fields[3]) != identity.pid or fields[0] in _DEAD:
+        if int(fields[3]) != identity.pid or _is_over(fields):
             return False
         if pid == identity.pid and fields[19] == identity.born.rpartition(":")[2]:
             return _boot() == identity.born.rpartition(":")[0]
         return f"{_MARK}={identity.mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except (OSError, IndexError):
         return False
+
+
+def _is_over(fields: Sequence[str]) -> bool:
+    # The first thread of a process that is being killed is a zombie while others still hold its ports.
+    return fields[0] in "ZX" and int(fields[17]) <= 1
 
 
 def _born(pid: int) -> str | None:

@@ -184,7 +184,8 @@ def test_components_capabilities_and_devices_run_side_by_side() -> None:
         for begin, cut in pairwise([-1.0, *cuts, 100.0]):
             shard.until(cut, *(event for event in events if begin <= seconds(event.event_time) < cut))
         found = sorted(
-            (one.device_id, one.component, one.capability, seconds(one.start), one.duration_s) for one in shard.all.activities
+            (one.device_id, one.component, one.capability, seconds(one.start), one.duration_s)
+            for one in shard.all.activities
         )
         assert found == [
             ("d1", "left", "switch", 1, 3),
@@ -205,7 +206,10 @@ def test_kinds_without_attribute_do_nothing() -> None:
 
 
 def test_values_that_are_no_text_are_states_too() -> None:
-    assert Shard(activities()).end(said(0, True, "switch"), said(1, 1.0, "switch"), said(2, None, "switch")).activities == []
+    assert (
+        Shard(activities()).end(said(0, True, "switch"), said(1, 1.0, "switch"), said(2, None, "switch")).activities
+        == []
+    )
 
 
 def test_times_are_those_of_the_events() -> None:

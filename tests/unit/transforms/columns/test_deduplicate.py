@@ -17,7 +17,10 @@ from thingbeam.transforms.rules.order import payload_hash
 def kept(*events: Event, until: float | None = None) -> list[float]:
     """When the events that count were, all given at once."""
     shard = Shard(deduplicating())
-    return [seconds(event.event_time) for event in (shard.end(*events) if until is None else shard.until(until, *events)).rows]
+    return [
+        seconds(event.event_time)
+        for event in (shard.end(*events) if until is None else shard.until(until, *events)).rows
+    ]
 
 
 def test_at_exactly_the_horizon_it_is_a_duplicate() -> None:
@@ -30,7 +33,9 @@ def test_chains_do_not_stretch() -> None:
 
 
 def test_another_device_or_id_is_no_duplicate() -> None:
-    assert len(kept(said(0, 1.0, event_id="e"), said(0, 1.0, event_id="e", device="d2"), said(0, 1.0, event_id="f"))) == 3
+    assert (
+        len(kept(said(0, 1.0, event_id="e"), said(0, 1.0, event_id="e", device="d2"), said(0, 1.0, event_id="f"))) == 3
+    )
 
 
 @pytest.mark.parametrize("cut", [0.5, 30, 60, 60.000001])
@@ -94,7 +99,9 @@ def test_what_is_remembered_and_until_when() -> None:
 @pytest.mark.parametrize("horizon", [0, 60, 3600])
 def test_against_the_rule(seed: int, horizon: int) -> None:
     rng = random.Random(seed)
-    events = [e for e in disorder(random_stream(seed, events=80), rng, 60, repeat=0.3) if not is_ignored(e, role_in_stream)]
+    events = [
+        e for e in disorder(random_stream(seed, events=80), rng, 60, repeat=0.3) if not is_ignored(e, role_in_stream)
+    ]
     expected = sift(events, role_in_stream, horizon)
     shard = Shard(deduplicating(horizon))
     times = [event.event_time.micros for event in events]

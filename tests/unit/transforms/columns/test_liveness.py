@@ -8,7 +8,7 @@ import pytest
 
 from columnar import DAY, HOUR, SECOND, micros, rows_of, said, seconds, sign
 from thingbeam.schemas import Event
-from thingbeam.schemas.names import Words, id_words
+from thingbeam.schemas.names import Words, hash_text, id_words
 from thingbeam.transforms.columns.closing import Columns, empty
 from thingbeam.transforms.columns.liveness import DEVICE_STATE, Liveness
 from thingbeam.transforms.rules.usage import ends_hold
@@ -70,8 +70,6 @@ def test_only_those_kinds_and_values_end_it() -> None:
 
 def test_a_number_with_the_bits_of_the_text_ends_nothing() -> None:
     """The kind and the hash agree; that it is no text is all that tells them apart."""
-    from thingbeam.schemas.names import hash_text
-
     number = float(np.array([hash_text("OFFLINE")], np.uint64).view(np.float64)[0])
     event = said(0, number, "", kind="DEVICE_HEALTH_EVENT")
     assert not ends_hold(event)
@@ -96,7 +94,9 @@ def test_nothing_was_heard() -> None:
 
 def test_it_remembers_the_last_word_of_each_device() -> None:
     state = heard(said(0, 1.0), sign(5, "OFFLINE"), said(7, 1.0, device="d2")).remember(micros(10))
-    assert sorted((seconds(at), bool(ended)) for at, ended in zip(state["live_time"].tolist(), state["live_ended"], strict=True)) == [
+    assert sorted(
+        (seconds(at), bool(ended)) for at, ended in zip(state["live_time"].tolist(), state["live_ended"], strict=True)
+    ) == [
         (5, True),
         (7, False),
     ]

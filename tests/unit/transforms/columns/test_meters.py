@@ -34,7 +34,7 @@ def sums(
 
 
 def test_golden_sums_of_home_assistants_statistics() -> None:
-    """From tests/components/sensor/test_recorder.py of https://github.com/home-assistant/core, and docs/semantics.md."""
+    """As in the tables of https://developers.home-assistant.io/docs/core/entity/sensor/#long-term-statistics."""
     assert sums([1000, 1010, 0, 5]) == [0, 10, 10, 15]
     assert sums([1000, 1010, 5, 10]) == [0, 10, 15, 20]
     assert sums([1000, 1010, 0, 5], total=True) == [0, 10, -1000, -995]

@@ -13,7 +13,9 @@ NOBODY = Liveness.of(empty(DEVICE_STATE), rows_of([]), DAY * SECOND)
 
 def points(lexicon: Lexicon, *of: tuple[str, float]) -> Columns:
     """One point of a series in each of the zones, at the time beside it, all of one device."""
-    series = [lexicon.learn_series("usage", "main", "power", "power", "measurement", zone, "measurement") for zone, _ in of]
+    series = [
+        lexicon.learn_series("usage", "main", "power", "power", "measurement", zone, "measurement") for zone, _ in of
+    ]
     time = np.array([micros(at) for _, at in of])
     device = words(*[1] * len(of))
     return {"series": words(*series), "from": time, "time": time, "device_high": device, "device_low": device}

@@ -107,7 +107,11 @@ def test_equal_rows_stay_in_order_of_arrival(size: int) -> None:
     found = rows_of(events).to_batch().to_events()
     for time in (0, 1):
         for name in "ab":
-            at = [event.number for event in found if event.event_id == name and event.event_time == said(time, 0).event_time]
+            at = [
+                event.number
+                for event in found
+                if event.event_id == name and event.event_time == said(time, 0).event_time
+            ]
             assert at == sorted(at, key=lambda number: number or 0.0)
 
 

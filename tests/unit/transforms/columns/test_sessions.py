@@ -86,7 +86,9 @@ def test_counts_add_up_over_slices() -> None:
 
 
 def test_signs_of_life_are_in_no_session() -> None:
-    given = Shard(sessions(GAP)).end(said(0, 1.0), sign(300), sign(500, device="d2"), said(700, 1.0, kind="MATTER_EVENT"))
+    given = Shard(sessions(GAP)).end(
+        said(0, 1.0), sign(300), sign(500, device="d2"), said(700, 1.0, kind="MATTER_EVENT")
+    )
     assert spans(given.sessions) == [(0, 0, 600, 1), (700, 700, 1300, 1)]
 
 

@@ -129,7 +129,9 @@ def test_carried_through_periods_without_events() -> None:
 
 
 def test_a_meter_in_full() -> None:
-    first, second = both_ways(*(said(at, level, "energy") for at, level in ((600, 1000.0), (1200, 1010.0), (4000, 0.0), (4010, 5.0))))
+    first, second = both_ways(
+        *(said(at, level, "energy") for at, level in ((600, 1000.0), (1200, 1010.0), (4000, 0.0), (4010, 5.0)))
+    )
     assert (first.role, first.sum, first.change, first.last, first.count) == ("meter", 10, 10, 1010, 2)
     assert (second.role, second.sum, second.change, second.last, second.count) == ("meter", 15, 5, 5, 2)
     assert (first.min, first.max, first.mean, first.last_state, first.seconds_in_state) == (None, None, None, None, {})
@@ -161,7 +163,9 @@ def test_a_total_with_cycles() -> None:
 
 
 def test_a_number_in_a_json_object() -> None:
-    [row] = both_ways(said(0, {"energy": 4}, "report"), said(1, {"power": 9}, "report"), said(2, {"energy": 6.5}, "report"))
+    [row] = both_ways(
+        said(0, {"energy": 4}, "report"), said(1, {"power": 9}, "report"), said(2, {"energy": 6.5}, "report")
+    )
     assert (row.count, row.sum, row.last) == (2, 2.5, 6.5)
 
 
@@ -169,7 +173,9 @@ def test_a_number_in_a_json_object() -> None:
 
 
 def test_a_state_in_full() -> None:
-    first, second = both_ways(said(0, "heat", "mode"), said(600, "cool", "mode"), said(1200, "cool", "mode"), said(4500, "heat", "mode"))
+    first, second = both_ways(
+        said(0, "heat", "mode"), said(600, "cool", "mode"), said(1200, "cool", "mode"), said(4500, "heat", "mode")
+    )
     assert (first.role, first.count, first.changes, first.last_state, first.last) == ("state", 3, 1, "cool", None)
     assert first.seconds_in_state == {"heat": 600, "cool": 3000}
     assert (second.count, second.changes, second.last_state) == (1, 1, "heat")
@@ -231,7 +237,11 @@ def test_other_news_of_a_device_end_nothing() -> None:
         ("DEVICE_HEALTH_EVENT", "offline"),
     ):
         last = said(0.5 * HOUR, value, "mode", kind=kind)
-        assert hours([row for row in both_ways(said(0, 1.0), last, until=3 * HOUR) if row.attribute == "power"]) == [0, 1, 2]
+        assert hours([row for row in both_ways(said(0, 1.0), last, until=3 * HOUR) if row.attribute == "power"]) == [
+            0,
+            1,
+            2,
+        ]
 
 
 def test_the_last_word_of_a_period_decides() -> None:
@@ -323,7 +333,10 @@ def test_an_open_period_is_merged_over_slices() -> None:
     events = [
         *(said(at, level) for at, level in ((-60, 5.0), (0, 9.0), (900, -7.0), (1800, 2.0), (2700, 3.0))),
         *(said(at, state, "mode") for at, state in ((-60, "a"), (300, "b"), (900, "a"), (1500, "b"), (3000, "c"))),
-        *(said(at, level, "energy") for at, level in ((-60, 100.0), (300, 101.0), (900, 5.0), (1500, 8.0), (3000, 2.0))),
+        *(
+            said(at, level, "energy")
+            for at, level in ((-60, 100.0), (300, 101.0), (900, 5.0), (1500, 8.0), (3000, 2.0))
+        ),
     ]
     rows = {row.attribute: row for row in both_ways(*events) if seconds(row.start) == 0}
     power, mode, energy = rows["power"], rows["mode"], rows["energy"]
@@ -355,8 +368,12 @@ def test_kinds_without_attribute_make_no_rows() -> None:
 
 def test_series_stand_apart_by_device_component_and_attribute() -> None:
     events = [
-        said(0, 1.0), said(1, 2.0, component="left"), said(2, 3.0, device="d2"), said(3, 4.0, "energy"), said(4, 5.0, "balance"),
-    ]  # fmt: skip
+        said(0, 1.0),
+        said(1, 2.0, component="left"),
+        said(2, 3.0, device="d2"),
+        said(3, 4.0, "energy"),
+        said(4, 5.0, "balance"),
+    ]
     rows = both_ways(*events)
     assert {(row.device_id, row.component, row.attribute): row.last for row in rows} == {
         ("d1", "main", "power"): 1,

@@ -46,7 +46,19 @@ def test_states_by_hand() -> None:
 
 
 def test_numbers_by_hand() -> None:
-    values = [1.5, -0.0, "1", True, None, math.nan, -math.inf, {"energy": 3}, {"energy": "3"}, {"energy": True}, {"power": 3}]
+    values = [
+        1.5,
+        -0.0,
+        "1",
+        True,
+        None,
+        math.nan,
+        -math.inf,
+        {"energy": 3},
+        {"energy": "3"},
+        {"energy": True},
+        {"power": 3},
+    ]
     assert numbers_in(events_of(values), None) == [1.5, 0.0, *[None] * 9]
     assert numbers_in(events_of(values), "energy") == [1.5, 0.0, *[None] * 5, 3.0, None, None, None]
 

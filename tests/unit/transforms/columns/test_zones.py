@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -52,7 +53,9 @@ def walked(zone: str, length: int, first: int, last: int) -> list[tuple[str, flo
     """How the clock shows each period's start, and its hours."""
     edges = edges_of(zone, length, first * SECOND, last * SECOND - 1)
     shown = rfc3339(np.array(edges), zone).to_pylist()
-    return [(text[:16] + text[19:], (after - at) / 3.6e9) for (at, after), text in zip(pairwise(edges), shown, strict=False)]
+    return [
+        (text[:16] + text[19:], (after - at) / 3.6e9) for (at, after), text in zip(pairwise(edges), shown, strict=False)
+    ]
 
 
 def test_the_hours_of_a_night_that_lacks_one() -> None:
@@ -111,20 +114,19 @@ def test_zones_that_are_not_whole_hours_ahead() -> None:
 def test_a_day_without_midnight_and_one_with_two() -> None:
     """São Paulo skipped midnight on 15 October 2017 and had 23:00 to 24:00 of 17 February 2018 twice."""
     assert walked("America/Sao_Paulo", DAY, 1508036400, 1508036401) == [("2017-10-15T01:00-02:00", 23.0)]
-    assert walked("America/Sao_Paulo", DAY, 1518829200, 1518829200 + 26 * HOUR) == [
-        ("2018-02-16T00:00-02:00", 24.0),
+    assert walked("America/Sao_Paulo", DAY, 1518832800, 1518832800 + 26 * HOUR) == [
         ("2018-02-17T00:00-02:00", 25.0),
         ("2018-02-18T00:00-03:00", 24.0),
-    ][1:] or walked("America/Sao_Paulo", DAY, 1518832800, 1518832801) == [("2018-02-17T00:00-02:00", 25.0)]
+    ]
 
 
 def test_a_day_that_was_left_out() -> None:
     """Apia had no 30 December 2011."""
-    days = walked("Pacific/Apia", DAY, 1325152800, 1325152800 + 3 * DAY)
-    assert [text[:10] for text, _ in days] == ["2011-12-28", "2011-12-29", "2011-12-31", "2012-01-01"] or [
-        text[:10] for text, _ in days
-    ][:3] == ["2011-12-29", "2011-12-31", "2012-01-01"]
-    assert {hours for _, hours in days} == {24.0}
+    assert walked("Pacific/Apia", DAY, 1325152800, 1325152800 + 3 * DAY) == [
+        ("2011-12-29T00:00-10:00", 24.0),
+        ("2011-12-31T00:00+14:00", 24.0),
+        ("2012-01-01T00:00+14:00", 24.0),
+    ]
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -153,7 +155,9 @@ def changes(zone: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("zone", ["Europe/Paris", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Beirut", "Pacific/Apia"])
+@pytest.mark.parametrize(
+    "zone", ["Europe/Paris", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Beirut", "Pacific/Apia"]
+)
 def test_about_each_change_of_the_clock(zone: str) -> None:
     some = random.Random(zone).sample(changes(zone), 4)
     for change in some:
@@ -171,7 +175,9 @@ def test_about_the_edges_of_what_is_cached(zone: str, length: int) -> None:
         for beside in (-length * SECOND, -1, 0, 1, length * SECOND):
             at = chunk * CHUNK * SECOND + beside
             assert edges_of(zone, length, at, at) == by_rule(zone, length, at, at)
-            assert edges_of(zone, length, at, at + 2 * length * SECOND) == by_rule(zone, length, at, at + 2 * length * SECOND)
+            assert edges_of(zone, length, at, at + 2 * length * SECOND) == by_rule(
+                zone, length, at, at + 2 * length * SECOND
+            )
 
 
 @settings(max_examples=60)
@@ -183,11 +189,12 @@ def test_times_as_the_clock_showed_them(zone: str, times: list[int]) -> None:
     in_utc = [local_text(time, ZoneInfo("UTC")).removesuffix("+00:00") + "Z" for time in times]
     assert rfc3339(array).to_pylist() == in_utc
     ahead = [ZoneInfo(zone).utcoffset(_local(time, zone)) for time in times]
-    assert offsets(zone, array).tolist() == [round(delta.total_seconds()) * SECOND for delta in ahead if delta is not None]
+    assert offsets(zone, array).tolist() == [
+        round(delta.total_seconds()) * SECOND for delta in ahead if delta is not None
+    ]
 
 
 def _local(time: int, zone: str):
-    from datetime import datetime
 
     return datetime.fromtimestamp(time // SECOND, ZoneInfo(zone))
 
@@ -199,7 +206,14 @@ def test_an_offset_holds_from_the_second_it_changes() -> None:
 
 def test_fractions_have_three_digits_or_six() -> None:
     times = np.array([0, 1, 1_000, 999_000, 999_999, 1_000_000])
-    assert [text[17:] for text in rfc3339(times).to_pylist()] == ["00Z", "00.000001Z", "00.001Z", "00.999Z", "00.999999Z", "01Z"]
+    assert [text[17:] for text in rfc3339(times).to_pylist()] == [
+        "00Z",
+        "00.000001Z",
+        "00.001Z",
+        "00.999Z",
+        "00.999999Z",
+        "01Z",
+    ]
 
 
 def test_no_times() -> None:

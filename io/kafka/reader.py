@@ -1,0 +1,245 @@
+"""One partition's messages, from an offset on, through a consumer of its own that lives as long as the worker reads it.
+
+A client costs some threads and a few round trips, and holds what it fetched ahead. So it is kept between the bundles of
+a partition, and given up when none has come for a minute: the partition is then another worker's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from thingbeam.io.kafka.clients import LOGGER, Health, failure_of, make_consumer, offsets_at, partition_counts
+from thingbeam.io.kafka.clients import BEGINNING, END
+from thingbeam.io.kafka.errors import GapError, TopicMissingError
+from thingbeam.io.kafka.watermark import PartitionWatermark
+
+__all__ = ["PartitionReader", "Readers"]
+
+_IDLE_S: Final = 60.0
+_QUERY_S: Final = 5.0
+_FATAL: Final = frozenset(
+    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._FATAL}
+)
+_MISSING: Final = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+
+Gap = Literal["fail", "skip"]
+
+
+class PartitionReader:
+    """Reads one partition.
+
+    Attributes:
+        position: the next offset.
+        skipped: how many offsets were passed over since the last look, because they are gone.
+        watermark: the partition's; the caller's to keep.
+    """
+
+    def __init__(self, consumer: Consumer, health: Health, topic: str, partition: int, on_gap: Gap) -> None:
+        self.topic, self.partition = topic, partition
+        self.position = -1
+        self.skipped = 0
+        self.watermark: PartitionWatermark | None = None
+        self.bucket = 0.0
+        self.bucket_at = time.monotonic()
+        self._consumer = consumer
+        self._health = health
+        self._on_gap = on_gap
+        self._end = -1
+        self._high = -1
+        self._asked_at = 0.0
+        self._mean_bytes = 512.0
+
+    def seek(self, offset: int) -> None:
+        """Go on at an offset: nothing to do where it stands there."""
+        if offset == self.position:
+            return
+        self.position = offset
+        self._end = -1
+        self._consumer.assign([TopicPartition(self.topic, self.partition, offset)])
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the broker had nothing more when it was last read."""
+        return self._end >= self.position
+
+    @property
+    def lag(self) -> int:
+        """Messages behind, of which the client knows; control records of transactions count."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, self.partition), cached=True)
+        return max(0, max(high, self._high) - self.position)
+
+    def most(self, nbytes: int, records: int) -> int:
+        """How many messages of the size that they have here make up so many bytes; at most `records`."""
+        return max(1, min(records, int(nbytes / self._mean_bytes)))
+
+    def read(self, most: int, wait: float) -> list[Message]:
+        """The next messages, at most so many, in order; few or none where no more came within `wait` seconds.
+
+        Raises:
+            GapError: the position is out of range, and so it was to be.
+            KafkaFailure: the topic is gone, or we may not read it.
+        """
+        messages = self._consumer.consume(most, wait)
+        good = [message for message in messages if message.error() is None]
+        if good:
+            self.position = int(good[-1].offset() or 0) + 1
+            size = sum(len(message) for message in good) / len(good)
+            self._mean_bytes = max(1.0, 0.8 * self._mean_bytes + 0.2 * size, size if size > self._mean_bytes else 0.0)
+        if len(good) < len(messages):
+            for message in messages:
+                error = message.error()
+                if error is not None:
+                    self._hear(error, int(message.offset() or 0))
+        return good
+
+    def confirm_end(self) -> float | None:
+        """When, in seconds since 1970, the broker was asked and had nothing more than what was read; None where it had
+        more or did not answer. Asks once a second at most.
+        """
+        if time.monotonic() - self._asked_at < 1.0:
+            return None
+        at = time.time()
+        self._asked_at = time.monotonic()
+        try:
+            _, self._high = self._consumer.get_watermark_offsets(
+                TopicPartition(self.topic, self.partition), timeout=_QUERY_S
+            )
+        except KafkaException as error:
+            if error.args[0].code() in _MISSING:
+                self._check_topic()
+            return None
+        finally:
+            self._asked_at = time.monotonic()
+        return at if self.position >= self._high else None
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._consumer.close()
+
+    def _hear(self, error: KafkaError, offset: int) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            # Past the control records of transactions, which are no messages.
+            self.position = max(self.position, offset)
+            self._end = self.position
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            self._pass_gap()
+        elif code in _MISSING:
+            self._check_topic()
+        elif code in _FATAL:
+            raise failure_of(error, f"{self.topic}[{self.partition}]")
+        else:
+            LOGGER.warning("%s[%d]: %s", self.topic, self.partition, error.str())
+
+    def _pass_gap(self) -> None:
+        partition = (self.topic, self.partition)
+        low = offsets_at(self._consumer, [partition], BEGINNING, _QUERY_S)[partition]
+        high = offsets_at(self._consumer, [partition], END, _QUERY_S)[partition]
+        if low <= self.position <= high:
+            self._assign_again()
+            return
+        what = (
+            f"{low - self.position} offsets are gone: retention was shorter than the lag"
+            if self.position < low
+            else "the log was cut, or the topic made anew"
+        )
+        message = f"{self.topic}[{self.partition}]: offset {self.position} is outside {low} to {high}: {what}"
+        if self._on_gap == "fail":
+            raise GapError(f'{message}; on_gap="skip" goes on at the nearest that is there, and counts what is lost')
+        LOGGER.error("%s; going on at the nearest", message)
+        if self.position < low:
+            self.skipped += low - self.position
+        self.position = low if self.position < low else high
+        self._assign_again()
+
+    def _assign_again(self) -> None:
+        self._end = -1
+        self._consumer.assign([TopicPartition(self.topic, self.partition, self.position)])
+
+    def _check_topic(self) -> None:
+        """The client says "unknown" also while a leader is being chosen: the cluster knows."""
+        counts = partition_counts(self._consumer, _QUERY_S)
+        if counts.get(self.topic, 0) <= self.partition:
+            raise TopicMissingError(f"{self.topic}[{self.partition}]: the topic was deleted while it was read")
+
+
+@dataclass
+class _Shelf:
+    """The readers of one source of a pipeline, in this process."""
+
+    users: int = 0
+    waiting: dict[tuple[str, int], tuple[float, PartitionReader]] = field(default_factory=dict)
+
+
+_shelves: dict[str, _Shelf] = {}
+_lock: Final = threading.Lock()
+
+
+class Readers:
+    """The readers that a DoFn and its copies in this process share: a bundle takes one out and puts it back.
+
+    Args:
+        token: names the source of one pipeline.
+        settings: makes a consumer's settings; reads secrets.
+        on_gap: see PartitionReader.
+    """
+
+    def __init__(self, token: str, settings: Callable[[], dict[str, Any]], on_gap: Gap) -> None:
+        self._token = token
+        self._settings = settings
+        self._on_gap: Gap = on_gap
+        with _lock:
+            _shelves.setdefault(token, _Shelf()).users += 1
+
+    def take(self, topic: str, partition: int, offset: int) -> PartitionReader:
+        """A reader that stands at an offset."""
+        with _lock:
+            shelf = _shelves[self._token]
+            found = shelf.waiting.pop((topic, partition), None)
+            limit = time.monotonic() - _IDLE_S
+            old = [key for key, (since, _) in shelf.waiting.items() if since < limit]
+            stale = [shelf.waiting.pop(key)[1] for key in old]
+        for reader in stale:
+            reader.close()
+        if found is None:
+            consumer, health = make_consumer(self._settings())
+            reader = PartitionReader(consumer, health, topic, partition, self._on_gap)
+        else:
+            reader = found[1]
+        if reader.position != offset:
+            reader.watermark = None
+        reader.seek(offset)
+        return reader
+
+    def put_back(self, reader: PartitionReader) -> None:
+        """Keep it for the partition's next bundle."""
+        with _lock:
+            shelf = _shelves.get(self._token)
+            replaced = None
+            if shelf is not None:
+                replaced = shelf.waiting.pop((reader.topic, reader.partition), None)
+                shelf.waiting[reader.topic, reader.partition] = (time.monotonic(), reader)
+        if shelf is None:
+            reader.close()
+        if replaced is not None:
+            replaced[1].close()
+
+    def close(self) -> bool:
+        """One user less; the last closes all, and is told so."""
+        with _lock:
+            shelf = _shelves[self._token]
+            shelf.users -= 1
+            if shelf.users:
+                return False
+            del _shelves[self._token]
+        for _, reader in shelf.waiting.values():
+            reader.close()
+        return True

@@ -1,0 +1,14 @@
+"""The components there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from thingbeam.runners.stack.component import Component
+from thingbeam.runners.stack.components.kafka import Kafka
+
+__all__ = ["KINDS"]
+
+KINDS: Final[Mapping[str, type[Component]]] = {component.kind: component for component in (Kafka,)}
+"""Every component by its kind."""
