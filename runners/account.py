@@ -1,4 +1,12 @@
-"""What a run counted: every event is accounted for."""
+"""What a run counted: every line and every event is accounted for.
+
+`events` = `counted` + `duplicates` + `late` + `ignored`, in every run. A line may hold many events, or be wrong in
+parts, so lines add up by themselves: `lines` = those with events + `failed_lines` (of which nothing came but dead
+letters) + `empty_lines` (understood, but without an event). What could not even be read as a line (one that is too
+long, the end of a file that was cut, a damaged block, a file of another schema) counts as one line that failed, has
+one dead letter, and is in `unread_lines` too. So where each line is one event or one mistake,
+`lines` = `counted` + `duplicates` + `late` + `ignored` + `dead_letters`.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +21,14 @@ from apache_beam.metrics import MetricsFilter
 from thingbeam.io.files.paths import join, write_file
 from thingbeam.transforms.sharding import NAMESPACE
 
-__all__ = ["ACCOUNT_NAME", "account_of", "balance", "write_account"]
+__all__ = ["ACCOUNT_NAME", "account_of", "balance", "with_files", "write_account"]
 
 ACCOUNT_NAME: Final = "account.json"
-_COUNTS: Final = (
-    "lines", "events", "counted", "duplicates", "late", "ignored", "dead_letters", "failed_lines",
+_COUNTS: Final[tuple[str, ...]] = (
+    "lines", "failed_lines", "empty_lines", "events", "counted", "duplicates", "late", "ignored", "dead_letters",
     "stops_without_start",
 )  # fmt: skip
+_FATES: Final = ("counted", "duplicates", "late", "ignored")
 
 
 def account_of(result: Any) -> dict[str, int]:
@@ -37,21 +46,53 @@ def account_of(result: Any) -> dict[str, int]:
     return counts
 
 
-def balance(counts: Mapping[str, int]) -> str | None:
-    """What is wrong with an account; None where every event is accounted for.
+def with_files(counts: Mapping[str, int], rows: Mapping[str, int]) -> dict[str, int]:
+    """An account with what the files of a run hold.
 
-    Events = counted + duplicates + late + ignored. Where each line holds one event, this is the same as
-    lines = counted + duplicates + late + ignored + dead letters.
+    Dead letters that no parser counted are of what could not be read: each is a line that failed.
 
-    >>> balance({"events": 10, "counted": 7, "duplicates": 1, "late": 1, "ignored": 0})
-    '10 events came, but 9 are accounted for (7 counted + 1 duplicates + 1 late + 0 ignored)'
+    Args:
+        counts: of the parsers and rules, as `account_of` gives them.
+        rows: rows in the files, by kind; those of `dead-letters` at least.
+
+    >>> counts = dict.fromkeys(_COUNTS, 0) | {"lines": 9, "events": 9, "counted": 9}
+    >>> found = with_files(counts, {"dead-letters": 1, "usage": 4})
+    >>> found["lines"], found["failed_lines"], found["unread_lines"], found["usage"], balance(found)
+    (10, 1, 1, 4, None)
     """
-    parts = {name: counts[name] for name in ("counted", "duplicates", "late", "ignored")}
-    total = sum(parts.values())
-    if counts["events"] == total:
-        return None
-    shown = " + ".join(f"{count} {name}" for name, count in parts.items())
-    return f"{counts['events']} events came, but {total} are accounted for ({shown})"
+    unread = rows["dead-letters"] - counts["dead_letters"]
+    return {
+        **counts,
+        "lines": counts["lines"] + unread,
+        "failed_lines": counts["failed_lines"] + unread,
+        "dead_letters": rows["dead-letters"],
+        "unread_lines": unread,
+        **{kind: count for kind, count in rows.items() if kind not in ("dead-letters", "late")},
+    }
+
+
+def balance(counts: Mapping[str, int]) -> str | None:
+    """What is wrong with an account; None where every line and event is accounted for.
+
+    >>> balance(dict.fromkeys(_COUNTS, 0) | {"lines": 9, "events": 10, "counted": 7, "duplicates": 1, "late": 1})
+    '10 events came, but 9 are accounted for: 7 counted + 1 duplicates + 1 late + 0 ignored'
+    """
+    total = sum(counts[name] for name in _FATES)
+    if counts["events"] != total:
+        shown = " + ".join(f"{counts[name]} {name}" for name in _FATES)
+        return f"{counts['events']} events came, but {total} are accounted for: {shown}"
+    missing = -counts.get("unread_lines", 0)
+    if missing > 0:
+        return f"{counts['dead_letters'] + missing} dead letters were made, but {counts['dead_letters']} are written"
+    if counts["failed_lines"] > counts["dead_letters"]:
+        return f"{counts['failed_lines']} lines failed, but there are only {counts['dead_letters']} dead letters"
+    whole = counts["lines"] - counts["failed_lines"] - counts["empty_lines"]
+    if not 0 <= whole <= counts["events"]:
+        return (
+            f"{counts['lines']} lines came, {counts['failed_lines']} failed and {counts['empty_lines']} were empty; "
+            f"{counts['events']} events cannot be in the other {whole}"
+        )
+    return None
 
 
 def write_account(directory: str, counts: Mapping[str, int], about: Mapping[str, Any], seconds: float) -> str:

@@ -7,31 +7,50 @@ import io
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import Final
+from typing import Final, NamedTuple, NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-__all__ = ["RUNNERS", "check_beam_options", "runner_of"]
+__all__ = ["DIRECT", "RUNNERS", "EngineError", "Profile", "check_beam_options", "engine_error", "runner_of"]
+
+DIRECT: Final = "direct"
+
+
+class Profile(NamedTuple):
+    """A runner that `--runner` can name."""
+
+    beam: str
+    """What Beam calls it."""
+    needs: str
+    """What must be there for it to run, for a person."""
+
 
 RUNNERS: Final = {
-    "direct": "FnApiRunner, embedded in this process: bounded input",
-    "prism": "PrismRunner",
-    "flink": "FlinkRunner",
-    "spark": "SparkRunner",
-    "dataflow": "DataflowRunner",
-    "portable": "PortableRunner",
+    DIRECT: Profile("FnApiRunner", "nothing: it runs embedded in this process, on input that ends"),
+    "prism": Profile("PrismRunner", "Prism's binary: --prism_location FILE, or the Internet to fetch it once"),
+    "flink": Profile(
+        "FlinkRunner",
+        "a Flink cluster (--flink_master HOST:PORT) and a job server for it: --job_endpoint HOST:PORT of one that runs,"
+        " or Java and --flink_job_server_jar FILE",
+    ),
+    "spark": Profile(
+        "SparkRunner",
+        "a Spark master (--spark_master_url URL) and a job server for it: --job_endpoint HOST:PORT of one that runs, or"
+        " Java and --spark_job_server_jar FILE",
+    ),
+    "dataflow": Profile(
+        "DataflowRunner",
+        "pip install 'apache-beam[gcp]', and --project, --region, --temp_location gs://BUCKET/PATH",
+    ),
+    "portable": Profile("PortableRunner", "--job_endpoint HOST:PORT of a job server that runs"),
 }
-"""The names that `--runner` takes, and what each stands for."""
+"""The names that `--runner` takes. All but `direct` are passed to Beam as they are."""
 
-_BEAM: Final = {
-    "prism": "PrismRunner",
-    "flink": "FlinkRunner",
-    "spark": "SparkRunner",
-    "dataflow": "DataflowRunner",
-    "portable": "PortableRunner",
-}
+
+class EngineError(ValueError):
+    """An engine that is not there, or does not take the job. The message is one line that says what it needs."""
 
 
 def runner_of(name: str) -> PipelineRunner:
@@ -41,15 +60,41 @@ def runner_of(name: str) -> PipelineRunner:
 
     Raises:
         ValueError: no such runner; the message names those that there are.
+        EngineError: what Beam needs for it is not installed.
 
     >>> type(runner_of("direct")).__name__
     'FnApiRunner'
     """
-    if name == "direct":
+    if name == DIRECT:
         return FnApiRunner()
-    if name not in _BEAM:
-        raise ValueError(f"--runner {name}: no such runner; one of {', '.join(RUNNERS)}")
-    return create_runner(_BEAM[name])
+    if name not in RUNNERS:
+        near = difflib.get_close_matches(name, RUNNERS, 1)
+        raise ValueError(f"--runner {name}: no such runner; " + _suggest(near, f"it is one of {', '.join(RUNNERS)}"))
+    try:
+        runner: PipelineRunner = create_runner(RUNNERS[name].beam)
+    except Exception as error:
+        raise engine_error(name, error) from error
+    return runner
+
+
+def engine_error(name: str, error: BaseException) -> EngineError:
+    """What to tell of an error that a runner ended in before it ran anything.
+
+    >>> str(engine_error("portable", RuntimeError("no endpoint")))
+    '--runner portable: no endpoint. It needs --job_endpoint HOST:PORT of a job server that runs'
+    """
+    return EngineError(f"--runner {name}: {reason_of(error).rstrip('.')}. It needs {RUNNERS[name].needs}")
+
+
+def reason_of(error: BaseException) -> str:
+    r"""The line of an error that says what is wrong: Beam's messages hold whole tracebacks, which end in it.
+
+    >>> reason_of(RuntimeError("Traceback (most recent call last):\n  …\nOSError: disk full"))
+    'OSError: disk full'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[-1] if lines and lines[0].startswith("Traceback") else " ".join(lines) or type(error).__name__
+    return reason if len(reason) <= 400 else reason[:400] + "…"
 
 
 def check_beam_options(arguments: Sequence[str], ours: Sequence[str] = ()) -> PipelineOptions:
@@ -62,7 +107,8 @@ def check_beam_options(arguments: Sequence[str], ours: Sequence[str] = ()) -> Pi
         ours: names of options to suggest beside Beam's.
 
     Raises:
-        ValueError: an argument that is no option of Beam's; the message suggests a near one.
+        ValueError: an argument that is no option of Beam's, or has a value that the option does not take; the message
+            suggests a near one.
 
     >>> check_beam_options(["--job_name", "j"]).get_all_options(drop_default=True)["job_name"]
     'j'
@@ -76,17 +122,21 @@ def check_beam_options(arguments: Sequence[str], ours: Sequence[str] = ()) -> Pi
         _, unknown = parser.parse_known_args(list(arguments))
     for argument in unknown:
         name = argument.split("=", 1)[0]
+        if not name.startswith("-"):
+            raise ValueError(f"{argument}: not expected here; options begin with --")
         known = [*ours, *(flag for action in parser._actions for flag in action.option_strings)]
-        if name.startswith("-"):
-            near = difflib.get_close_matches(name, known, 1)
-            raise ValueError(f"{name}: no such option" + (f"; did you mean {near[0]}?" if near else "; see --help"))
-        raise ValueError(f"{argument}: not expected here; options begin with --")
+        near = difflib.get_close_matches(name, known, 1)
+        raise ValueError(f"{name}: no such option, of ours or of Beam's; " + _suggest(near, "see --help"))
     return PipelineOptions(list(arguments))
 
 
+def _suggest(near: Sequence[str], otherwise: str) -> str:
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
 class _OneLineParser(ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ValueError(message)
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message.removeprefix("argument "))
 
 
 class _Tolerant:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -16,9 +16,15 @@ __all__ = ["watching"]
 
 
 @contextmanager
-def watching(inputs: Sequence[InputFile], console: Console) -> Iterator[None]:
-    """Show how far reading is, where the console is a terminal. Of compressed files the whole is not known."""
-    if not console.is_terminal:
+def watching(inputs: Sequence[InputFile] | None, console: Console) -> Generator[None]:
+    """Show how far reading is, where the console is a terminal; nothing of it is left when it is over.
+
+    Args:
+        inputs: what is read in this process, or None where the reading is done elsewhere. Of compressed files the whole
+            is not known.
+        console: where to show it.
+    """
+    if inputs is None or not console.is_terminal:
         yield
         return
     known = not any(compression_of(file.path) for file in inputs)
@@ -35,7 +41,7 @@ def watching(inputs: Sequence[InputFile], console: Console) -> Iterator[None]:
             last = -1
             while not done.wait(0.2):
                 read = read_so_far.bytes - before
-                working = read > 0 and (read == last or read == total)
+                working = read > 0 and read in (last, total)
                 progress.update(task, completed=read, description="working out" if working else "reading")
                 last = read
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["stack"]
 
 _COLOURS = {"ready": "green", "starting": "yellow", "dead": "red", "stopped": "dim"}
+_WIDE = 240
 
 
 @click.group()
@@ -138,7 +140,8 @@ def _show(opened: Stack) -> None:
         pid = "" if row.pid is None else str(row.pid)
         cells: list[Any] = [row.name, Text(row.state, colour), row.uri, pid, _length(row.seconds), str(row.directory)]
         table.add_row(*cells)
-    Console().print(table)
+    # What goes to a file or another program is not folded.
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def _length(seconds: float | None) -> str:

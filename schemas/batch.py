@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from apache_beam.utils.timestamp import Timestamp
 
-from thingbeam.schemas.encoding import Rows, pack, unpack
+from thingbeam.schemas.encoding import EncodingError, Rows, pack, unpack
 from thingbeam.schemas.names import hash_text, id_words, mix, texts_of_ids
 from thingbeam.schemas.records import Event
 
@@ -226,11 +226,14 @@ class EventBatch:
         """The batch of these bytes; its rows are a read-only view of them.
 
         Raises:
-            EncodingError: bytes of another kind, or of a later version.
+            EncodingError: bytes of another kind, of a later version, cut or damaged.
         """
         _, columns = unpack(_MAGIC, _VERSION, encoded)
-        described = {word: Description(*value) for word, value in columns["descriptions"].items()}
-        return cls(columns["rows"].view(ROW), Names(columns["ids"], columns["texts"], described))
+        try:
+            described = {word: Description(*value) for word, value in columns["descriptions"].items()}
+            return cls(columns["rows"].view(ROW), Names(columns["ids"], columns["texts"], described))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EncodingError(f"{_MAGIC!r} bytes do not have the columns of a batch: {error!r}") from error
 
     @classmethod
     def concatenate(cls, batches: Iterable[EventBatch]) -> EventBatch:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from apache_beam.coders import Coder
 
+from thingbeam.schemas.encoding import EncodingError
+
 __all__ = ["Blob", "BlobCoder"]
 
 
@@ -28,9 +30,19 @@ class BlobCoder(Coder):
         return b"".join((len(source).to_bytes(4, "big"), value.offset.to_bytes(8, "big"), source, value.data))
 
     def decode(self, encoded: bytes) -> Blob:
-        """The blob of these bytes."""
+        """The blob of these bytes.
+
+        Raises:
+            EncodingError: bytes that are no blob, or that end before its data.
+        """
         end = 12 + int.from_bytes(encoded[:4], "big")
-        return Blob(encoded[12:end].decode(), int.from_bytes(encoded[4:12], "big"), encoded[end:])
+        if len(encoded) < end:
+            raise EncodingError(f"{len(encoded)} bytes of a blob whose head takes {end}")
+        try:
+            source = encoded[12:end].decode()
+        except UnicodeDecodeError as error:
+            raise EncodingError(f"the source of a blob is no text: {error}") from error
+        return Blob(source, int.from_bytes(encoded[4:12], "big"), encoded[end:])
 
     def estimate_size(self, value: Blob) -> int:
         """Bytes, without encoding."""

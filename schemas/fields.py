@@ -54,7 +54,8 @@ def fields_of(record: type) -> tuple[Field, ...]:
         optional = False
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
             members = [member for member in typing.get_args(hint) if member is not type(None)]
-            optional, hint = True, members[0]
+            optional = len(members) == 1
+            hint = members[0] if optional else hint
         kind = "map_of_double" if _is_map_of_double(hint) else _TYPES.get(hint)
         if kind is None:
             raise TypeError(f"{record.__name__}.{name}: no encoding for {hint}")

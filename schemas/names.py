@@ -128,8 +128,8 @@ def texts_of_ids(high: Words, low: Words, names: Mapping[bytes, str]) -> pa.Arra
     if not len(known):
         return array
     texts = array.to_pylist()
-    for at in known:
-        texts[at] = names.get(raw[at].tobytes())
+    for at in known.tolist():
+        texts[at] = names.get(raw[at].tobytes(), None if nil[at] else texts[at])
     return pa.array(texts, pa.string())
 
 

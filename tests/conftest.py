@@ -60,4 +60,4 @@ def fn_api_runner() -> FnApiRunner:
     return FnApiRunner()
 
 
-from stack_fixtures import kafka, secured_kafka  # noqa: E402, F401  # fixtures of real servers
+from stack_fixtures import flink, kafka, registry, secured_kafka  # noqa: E402, F401  # fixtures of real servers

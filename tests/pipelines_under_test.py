@@ -10,7 +10,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import apache_beam as beam
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2
-from apache_beam.runners.direct import executor, transform_evaluator
+from apache_beam.runners.direct import evaluation_context, executor, transform_evaluator
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import WorkerHandlerManager
@@ -39,6 +39,7 @@ RECORDS: Final = {"activities": Activity, "sessions": Session, "usage": Usage}
 
 _given: dict[int, Sequence[Any]] = {}
 _kept: dict[int, dict[str, list[Any]]] = {}
+_contexts: list[Any] = []
 _runs = itertools.count()
 
 
@@ -51,12 +52,14 @@ class Ran:
         counts: the counters.
         cells: state cells that the runner still held for user state when the pipeline had ended, by step and key.
         timers: timers that it still held.
+        looks: how many cells and timers there were at each `Look`.
     """
 
     elements: dict[str, list[Any]]
     counts: dict[str, int]
     cells: list[str]
     timers: list[str]
+    looks: list[tuple[int, int]] = field(default_factory=list)
 
     def records(self, name: str) -> list[Any]:
         """The records of an output, be they records or batches of them."""
@@ -118,7 +121,7 @@ def run(build: Build, workers: int = 1) -> Ran:
             close_all(manager)
 
         patch.setattr(WorkerHandlerManager, "close_all", look_and_close)
-        elements, result = _run(build, FnApiRunner(), [f"--direct_num_workers={workers}"])
+        elements, result = _run(build, FnApiRunner(), _workers(workers))
     # It goes on until no timer is set.
     return Ran(elements, account_of(result), left, [])
 
@@ -127,51 +130,41 @@ def run_stream(build: Build) -> Ran:
     """Run a TestStream on BundleBasedDirectRunner."""
     with _direct_runner_mended():
         elements, result = _run(build, BundleBasedDirectRunner(), ["--streaming"])
-    cells: list[str] = []
-    timers: list[str] = []
-    for step, keys in result._evaluation_context._transform_keyed_states.items():
-        for key, state in keys.items():
-            for tags in state.state.values():
-                cells += [f"{step.full_label} {key!r} {tag}" for tag, value in tags.items() if value]
-            for named in state.timers.values():
-                timers += [f"{step.full_label} {key!r} {name} at {at}" for name, at in named.items()]
-    return Ran(elements, account_of(result), cells, timers)
+    looks = elements.pop("looks", [])
+    return Ran(elements, account_of(result), *_direct_cells(result._evaluation_context), looks)
 
 
 def a_stream(
     bundles: Iterable[Sequence[Any]],
     time_of: Callable[[Any], int],
-    trail: Callable[[], int],
+    trail: int,
     element_of: Callable[[Sequence[Any]], Iterable[Any]],
-    *,
-    end: int | None = None,
 ) -> TestStream:
     """Bundles one after the other, the watermark following the newest event time seen.
 
     Args:
         bundles: what comes at once.
         time_of: the event time of one of them, microseconds.
-        trail: by how much the watermark stays behind after each bundle, microseconds.
+        trail: by how much the watermark stays behind, microseconds.
         element_of: the elements to send for a bundle.
-        end: where the watermark is set at the end, microseconds; infinity by default.
     """
     stream = TestStream()
-    newest, watermark = -(1 << 62), -(1 << 62)
+    newest, watermark = -(1 << 60), -(1 << 60)
     for bundle in bundles:
         stream.add_elements(list(element_of(bundle)))
         newest = max(newest, *(time_of(each) for each in bundle))
-        if newest - trail() > watermark:
-            watermark = newest - trail()
+        # TestStream keeps milliseconds.
+        to = (newest - trail) // 1000 * 1000
+        if to > watermark:
+            watermark = to
             stream.advance_watermark_to(Timestamp(micros=watermark))
-    if end is not None:
-        stream.advance_watermark_to(Timestamp(micros=end))
     return stream.advance_watermark_to_infinity()
 
 
 class Given(beam.PTransform[Any, Any]):
     """Elements of this process, as beam.Create gives them, which puts them compressed into the pipeline's own text."""
 
-    def __init__(self, elements: Sequence[Any], element_type: type) -> None:
+    def __init__(self, elements: Sequence[Any], element_type: Any) -> None:
         super().__init__()
         self._elements, self._type = elements, element_type
 
@@ -189,12 +182,34 @@ def of_type(elements: Any, element_type: type) -> Any:
     return elements
 
 
+class SoFar(beam.DoFn):
+    """Which of some outputs have given anything, whenever an element comes; see `Look`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def process(self, _: Any) -> Iterator[set[str]]:
+        kept = _kept[max(_kept)]
+        yield {name for name in self._names if kept[name]}
+
+
 class _Give(beam.DoFn):
     def __init__(self, number: int) -> None:
         self._number = number
 
     def process(self, index: int) -> Iterator[Any]:
         yield _given[self._number][index]
+
+
+class Look(beam.DoFn):
+    """Counts the state cells and the timers that the direct runner holds, whenever an element comes.
+
+    The runner takes the next element of a TestStream only when everything before it has been worked on.
+    """
+
+    def process(self, _: Any) -> Iterator[tuple[int, int]]:
+        cells, timers = _direct_cells(_contexts[-1])
+        yield len(cells), len(timers)
 
 
 class _Keep(beam.DoFn):
@@ -204,6 +219,10 @@ class _Keep(beam.DoFn):
     def process(self, element: Any) -> None:
         # Embedded runners are in this process.
         _kept[self._number][self._name].append(element)
+
+
+def _workers(count: int) -> list[str]:
+    return [f"--direct_num_workers={count}", "--direct_running_mode=multi_threading"] if count > 1 else []
 
 
 def _run(build: Build, runner: Any, options: list[str]) -> tuple[dict[str, list[Any]], Any]:
@@ -232,6 +251,18 @@ def _records(elements: Iterable[Any], record: type) -> Iterator[Any]:
             yield from element[1].to_events()
 
 
+def _direct_cells(context: Any) -> tuple[list[str], list[str]]:
+    cells: list[str] = []
+    timers: list[str] = []
+    for step, keys in context._transform_keyed_states.items():
+        for key, state in keys.items():
+            for tags in state.state.values():
+                cells += [f"{step.full_label} {key!r} {tag}" for tag, value in tags.items() if value]
+            for named in state.timers.values():
+                timers += [f"{step.full_label} {key!r} {name} at {at}" for name, at in named.items()]
+    return cells, timers
+
+
 def _fn_api_cells(manager: WorkerHandlerManager) -> Iterator[str]:
     for encoded, values in manager.state_servicer._state.items():
         key = beam_fn_api_pb2.StateKey.FromString(encoded)
@@ -249,6 +280,11 @@ def _direct_runner_mended() -> Iterator[None]:
     """
     call, specs_of = executor.TransformExecutor.call, userstate.get_dofn_specs
     known: dict[type, Any] = {}
+    context = evaluation_context.EvaluationContext
+
+    def remembered_context(*arguments: Any) -> Any:
+        _contexts.append(context(*arguments))
+        return _contexts[-1]
 
     def call_with_fresh_sampler(task: Any, _: Any) -> None:
         sampler = statesampler.StateSampler("", counters.CounterFactory())
@@ -261,7 +297,11 @@ def _direct_runner_mended() -> Iterator[None]:
         return known[type(dofn)]
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_context, "EvaluationContext", remembered_context)
         patch.setattr(executor.TransformExecutor, "call", call_with_fresh_sampler)
         patch.setattr(userstate, "get_dofn_specs", specs_of_class)
         patch.setattr(transform_evaluator, "get_dofn_specs", specs_of_class)
-        yield
+        try:
+            yield
+        finally:
+            _contexts.clear()

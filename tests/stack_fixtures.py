@@ -11,12 +11,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import pytest
 
 from thingbeam.runners.stack import Component, MissingToolError, Stack, StackError, running
+from thingbeam.runners.stack.components.flink import Flink
 from thingbeam.runners.stack.components.kafka import Kafka
+from thingbeam.runners.stack.components.registry import Registry
+from thingbeam.runners.stack.flink_cluster import FlinkCluster, beam_options, boot_script
+from thingbeam.runners.stack.processes import members
+from thingbeam.runners.stack.state import StateFile
 
 T = TypeVar("T")
 
@@ -72,7 +77,7 @@ class Broker(Server):
     """A Kafka broker."""
 
     def client(self, protocol: str = "PLAINTEXT", mechanism: str = "SCRAM-SHA-512", **more: Any) -> dict[str, Any]:
-        """librdkafka's settings for a client of one of its listeners (see Kafka.client), and more."""
+        """Settings of librdkafka for a client of one of its listeners (see Kafka.client), and more."""
         return self._component.client(self.stack.place(self.name), protocol, mechanism) | more
 
     def topic(self, name: str = "events", partitions: int = 1, config: dict[str, str] | None = None) -> str:
@@ -86,6 +91,26 @@ class Broker(Server):
         component = self.stack.component(self.name)
         assert isinstance(component, Kafka)
         return component
+
+
+class Cluster(Server):
+    """A Flink session cluster with Beam's job server."""
+
+    @property
+    def rest(self) -> FlinkCluster:
+        """Its REST API."""
+        return FlinkCluster(self.stack.uri(f"{self.name}/jobmanager"))
+
+    def options(self, environment: Literal["LOOPBACK", "PROCESS"] = "LOOPBACK", **more: Any) -> list[str]:
+        """Options that send it a pipeline (see beam_options); PROCESS workers can import what this process can."""
+        boot = boot_script(self.stack.place(self.name))
+        return beam_options(self.stack.uri(f"{self.name}/jobserver"), environment=environment, boot=boot, **more)
+
+    def workers(self) -> list[int]:
+        """Numbers of the processes that its TaskManagers have started."""
+        state = StateFile(self.stack.directory).read().components[self.name].processes
+        managers = [identity for name, identity in state.items() if identity and name.startswith("taskmanager")]
+        return [pid for identity in managers for pid in members(identity) if pid != identity.pid]
 
 
 def or_skip(started: AbstractContextManager[T]) -> T:
@@ -126,3 +151,17 @@ def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that also listens with SASL, with TLS and with both."""
     with stack_of(tmp_path_factory, Kafka(secured=True)) as stack:
         yield Broker(stack, "kafka")
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A schema registry; its `uri` is the base of Confluent's API."""
+    with stack_of(tmp_path_factory, Registry()) as stack:
+        yield Server(stack, "registry")
+
+
+@pytest.fixture(scope="session")
+def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A session cluster of two TaskManagers with two slots each."""
+    with stack_of(tmp_path_factory, Flink(taskmanagers=2)) as stack:
+        yield Cluster(stack, "flink")

@@ -54,6 +54,9 @@ NamedBatch = tuple[str, pa.RecordBatch]
 _BAGS: Final = 8
 _MAX_ROWS: Final = 1 << 17
 _SECOND: Final = 1_000_000
+# As long as values are carried by default. A shard that forgot sooner would take a late row, or a repeat of one that it
+# has counted, for the first of all.
+_KEPT: Final = 35 * 86_400 * _SECOND
 
 
 class Pace(NamedTuple):
@@ -92,6 +95,8 @@ class _Clock(msgspec.Struct, array_like=True):
     """When something that is remembered will be over."""
     waiting: list[int] = []
     """The slices that have rows waiting, by number."""
+    latest: int = -END_OF_TIME
+    """The newest row that was in time."""
 
 
 _CLOCK: Final = msgspec.msgpack.Decoder(_Clock)
@@ -112,7 +117,7 @@ class _Pass(beam.DoFn):
         self._duplicates.inc(done.duplicates)
         self._stray.inc(done.stops_without_start)
         if self._emit_distinct and done.rows.count:
-            yield TaggedOutput(DISTINCT, done.rows.to_batch())
+            yield TaggedOutput(DISTINCT, (f"{when}s{shard:05d}", done.rows.to_batch()))
         for tag, batch in ((ACTIVITIES, done.activities), (SESSIONS, done.sessions), (USAGE, done.usage)):
             if batch is None:
                 continue
@@ -167,6 +172,7 @@ class SlicePass(_Pass):
         if not len(batch):
             return
         accepted.append(batch)
+        now.latest = max(now.latest, int(batch.rows["time"].max()))
         numbers = batch.rows["time"] // self._pace.slice
         for number in np.unique(numbers).tolist():
             rows = batch.rows[numbers == number]
@@ -213,7 +219,8 @@ class SlicePass(_Pass):
                 yield from after(state, done, until)
             now.waiting = [number for number in now.waiting if number not in due]
             now.closed, now.wake = until, END_OF_TIME
-            now.due = self._history.due(state) or END_OF_TIME
+            moment = self._history.due(state)
+            now.due = END_OF_TIME if moment is None else moment
             if state.is_empty:
                 history.clear()
             else:
@@ -221,8 +228,12 @@ class SlicePass(_Pass):
         else:
             now.wake = END_OF_TIME
         if not now.waiting and now.due == END_OF_TIME:
-            clock.clear()
-            return
+            now.due = now.latest + _KEPT
+            if now.due <= now.closed:
+                clock.clear()
+                # Nothing is due of what is left there: that a device spoke, and no value of it.
+                history.clear()
+                return
         self._set(now, timer)
         clock.write(msgspec.msgpack.encode(now))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -13,11 +13,13 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from thingbeam.schemas import codes
 from thingbeam.schemas.arrow import from_record_batch
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
+from thingbeam.schemas.origin import origin_of
 from thingbeam.schemas.records import DeadLetter, Event
-from thingbeam.transforms.columns.parse import BlobParser
+from thingbeam.transforms.columns.parse import BlobParser, Parsed
 from thingbeam.transforms.envelopes import Context, Limits
 from thingbeam.transforms.faults import as_payload, fault_of
 from thingbeam.transforms.sharding import NAMESPACE
@@ -26,6 +28,8 @@ __all__ = ["DEAD_LETTERS", "EVENTS", "ParseEvents", "ParsedEvents"]
 
 EVENTS: Final = "events"
 DEAD_LETTERS: Final = "dead_letters"
+
+_NO_ROWS: Final = EventBatch.from_events(())
 
 
 class ParsedEvents(NamedTuple):
@@ -37,13 +41,19 @@ class ParsedEvents(NamedTuple):
     """Of DeadLetter."""
 
 
-class ParseEvents(beam.PTransform):  # type: ignore[misc]
+class ParseEvents(beam.PTransform[Any, Any]):
     """Payloads to events: SmartThings (sinks, webhooks, Enterprise v2, device states), Matter, JSON arrays of these.
 
-    Takes a PCollection of `bytes` or `str` (one payload each), of `Blob` (whole lines, a payload each: the fast path), or
-    of `pyarrow.RecordBatch` of Event, as our own Avro and Parquet files are read. One payload may hold many events; an event of an unknown type passes as itself. Each event has its own time as
-    timestamp (a batch its earliest). What cannot be understood is a dead letter with its bytes, secrets blanked out, its
-    position, a code of `thingbeam.schemas.codes` and a message. Nothing is dropped: every payload is in one of the two.
+    Takes a PCollection of `bytes` or `str` (one payload each), of `Blob` (whole lines, a payload each: the fast path),
+    or of `pyarrow.RecordBatch` of Event, as our own Avro and Parquet files are read. One payload may hold many events;
+    an event of an unknown type passes as itself. Each event has its own time as timestamp, a batch its earliest.
+
+    What cannot be understood is a dead letter with its bytes, secrets blanked out, the position, a code of
+    `thingbeam.schemas.codes`, a message, and this transform's label as step. Nothing is dropped: what is in none of the
+    events is in a dead letter, but for documents that are understood and hold no event, which are counted.
+
+    Counters in the namespace `thingbeam`: `lines` (payloads, or records), `events`, `failed_lines` (of which nothing
+    came but dead letters), `empty_lines` (of which nothing came), `dead_letters`.
 
     Args:
         batches: give EventBatch, not Event: what the other transforms take fastest. A batch does not carry
@@ -77,69 +87,79 @@ class ParseEvents(beam.PTransform):  # type: ignore[misc]
         return ParsedEvents(events, dead)
 
 
-class _Parse(beam.DoFn):  # type: ignore[misc]
+class _Parse(beam.DoFn):
     def __init__(self, step: str, batches: bool, context: Context, limits: Limits) -> None:
-        self._arguments = context, limits, step
-        self._limits, self._step = limits, step
+        self._context, self._limits, self._step = context, limits, step
         self._batches = batches
         self._lines = Metrics.counter(NAMESPACE, "lines")
         self._events = Metrics.counter(NAMESPACE, "events")
         self._dead = Metrics.counter(NAMESPACE, "dead_letters")
         self._failed = Metrics.counter(NAMESPACE, "failed_lines")
+        self._empty = Metrics.counter(NAMESPACE, "empty_lines")
 
     def setup(self) -> None:
         """Caches live as long as the worker's copy of this."""
-        self._parser = BlobParser(*self._arguments)
+        self._parser = BlobParser(self._context, self._limits, self._step)
 
     def process(self, payload: bytes | str | Blob | pa.RecordBatch) -> Iterator[Any]:
-        """Parse one payload, or the lines of one blob."""
-        if isinstance(payload, Blob):
-            batch, dead, lines, failed = self._parser.parse(payload)
-            yield from self._from_blob(batch)
-            count = len(batch)
-        elif isinstance(payload, pa.RecordBatch):
-            events, dead = self._sound(payload)
-            lines, failed, count = payload.num_rows, len(dead), len(events)
-            yield from self._from_blob(EventBatch.from_events(events))
+        """Parse one payload, the lines of one blob, or the records of one batch."""
+        parsed = self._parsed(payload)
+        self._lines.inc(parsed.lines)
+        self._events.inc(len(parsed.batch) + len(parsed.events))
+        self._failed.inc(parsed.failed_lines)
+        self._empty.inc(parsed.empty_lines)
+        self._dead.inc(len(parsed.dead_letters))
+        if self._batches:
+            yield from _as_batch(parsed.to_batch())
         else:
-            line = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
-            events, dead = self._parser.parse_line(line, "", "")
-            lines, failed, count = 1, int(bool(dead) and not events), len(events)
-            if self._batches:
-                if events:
-                    batch = EventBatch.from_events(events)
-                    yield TimestampedValue(batch, _earliest(batch))
-            else:
-                for event in events:
-                    yield TimestampedValue(event, event.event_time)
-        self._lines.inc(lines)
-        self._events.inc(count)
-        self._failed.inc(failed)
-        self._dead.inc(len(dead))
-        for letter in dead:
+            yield from _one_by_one(parsed.events)
+            ingested = self._context.ingest_time
+            yield from _one_by_one([event._replace(ingest_time=ingested) for event in parsed.batch.to_events()])
+        for letter in parsed.dead_letters:
             yield TaggedOutput(DEAD_LETTERS, letter)
 
-    def _sound(self, records: pa.RecordBatch) -> tuple[list[Event], list[DeadLetter]]:
+    def _parsed(self, payload: object) -> Parsed:
+        if isinstance(payload, Blob):
+            return self._parser.parse(payload)
+        if isinstance(payload, pa.RecordBatch):
+            return self._checked(payload)
+        if isinstance(payload, str):
+            # A lone surrogate becomes bytes that are not UTF-8, and is told so.
+            payload = payload.encode("utf-8", "surrogatepass")
+        if isinstance(payload, bytes):
+            events, dead = self._parser.parse_line(payload, "", "")
+        else:
+            message = f"a {type(payload).__name__}, not bytes, text, a Blob or a RecordBatch"
+            events, dead = [], [self._letter(as_payload(payload), "", "", codes.NOT_AN_EVENT, message)]
+        return Parsed(_NO_ROWS, events, dead, 1, int(bool(dead) and not events), int(not dead and not events))
+
+    def _checked(self, records: pa.RecordBatch) -> Parsed:
         """The records that can be worked on, and the others."""
+        source, first = origin_of(records)
+        missing = sorted(set(Event._fields) - set(records.schema.names))
+        if missing:
+            message = f"not records of Event: without {', '.join(missing)}"
+            letter = self._letter(str(records.schema).encode(), source, "", codes.SCHEMA_MISMATCH, message)
+            return Parsed(_NO_ROWS, [], [letter], records.num_rows, records.num_rows, 0)
         events: list[Event] = []
         dead: list[DeadLetter] = []
-        for event in from_record_batch(records, Event):
+        for number, event in enumerate(from_record_batch(records, Event), first):
             fault = fault_of(event, self._limits)
             if fault:
-                dead.append(DeadLetter(as_payload(event), "", "", self._step, *fault, Timestamp.now()))
+                dead.append(self._letter(as_payload(event), source, f"record={number}", *fault))
             else:
                 events.append(event)
-        return events, dead
+        return Parsed(_NO_ROWS, events, dead, records.num_rows, len(dead), 0)
 
-    def _from_blob(self, batch: EventBatch) -> Iterator[Any]:
-        if not len(batch):
-            return
-        if self._batches:
-            yield TimestampedValue(batch, _earliest(batch))
-            return
-        for event in batch.to_events():
-            yield TimestampedValue(event, event.event_time)
+    def _letter(self, payload: bytes, source: str, position: str, code: str, error: str) -> DeadLetter:
+        return DeadLetter(payload, source, position, self._step, code, error, Timestamp.now())
 
 
-def _earliest(batch: EventBatch) -> Timestamp:
-    return Timestamp(micros=int(np.min(batch.rows["time"])))
+def _as_batch(batch: EventBatch) -> Iterator[Any]:
+    if len(batch):
+        yield TimestampedValue(batch, Timestamp(micros=int(np.min(batch.rows["time"]))))
+
+
+def _one_by_one(events: Sequence[Event]) -> Iterator[Any]:
+    for event in events:
+        yield TimestampedValue(event, event.event_time)

@@ -55,7 +55,7 @@ class HomeZones:
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"cannot read the time zones in {path}: {error}") from error
         try:
-            return cls(default, {row["home_id"]: row["timezone"] for row in rows})
+            return cls(default, {row["home_id"]: row["timezone"] or "" for row in rows})
         except KeyError as error:
             raise ValueError(f"{path} has no column {error}; it needs home_id,timezone in its first line") from error
 

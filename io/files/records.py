@@ -20,6 +20,7 @@ from thingbeam.io.files.paths import FORMATS, Format, check_inputs, format_of, o
 from thingbeam.schemas import codes
 from thingbeam.schemas.arrow import arrow_schema, from_record_batch, to_record_batch
 from thingbeam.schemas.fields import RecordType
+from thingbeam.schemas.origin import with_origin
 from thingbeam.schemas.records import DeadLetter
 
 __all__ = ["ReadFromFiles", "read_records", "read_table"]
@@ -104,7 +105,8 @@ class ReadFromFiles(beam.PTransform[Any, Any]):
     Takes the pipeline, gives `records` (PCollection of the record type, or of pyarrow.RecordBatch with `batches`, in no
     order) and `dead_letters` (PCollection of DeadLetter): a line that is no such record (`invalid_json`, `wrong_type`,
     `missing_field`, …), a damaged Avro block or Parquet row group (`corrupt_file`), a file that ends in the middle
-    (`truncated_file`) or holds something else (`schema_mismatch`, one for the file). The rest goes on.
+    (`truncated_file`) or holds something else (`schema_mismatch`, one for the file). The rest goes on. A batch carries
+    its file and the number of its first record there, of those that could be read (`thingbeam.schemas.origin`).
 
     JSON Lines that are not compressed are split among workers as by ReadBlobs; other files are read whole by one.
     Fields that the file lacks have their defaults, fields that are unknown are left out. Each record is read once, or
@@ -189,6 +191,7 @@ class _ReadPart(beam.DoFn):
         self._record_type, self._batches, self._redact = record_type, batches, redact
 
     def process(self, part: Part) -> Iterable[Any]:
+        first = 0
         for some in read_records(part, self._record_type, self._format):
             if isinstance(some, DeadLetter):
                 payload = self._redact(some.payload) if self._redact else some.payload
@@ -196,7 +199,8 @@ class _ReadPart(beam.DoFn):
             elif self._batches:
                 batch = to_record_batch(some, self._record_type) if isinstance(some, list) else some
                 if batch.num_rows:
-                    yield batch
+                    yield with_origin(batch, part[0], first)
+                    first += batch.num_rows
             else:
                 yield from some if isinstance(some, list) else from_record_batch(some, self._record_type)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from thingbeam.io.kafka.config import KafkaConfig, MskIam, OAuth, Plain, Scram, Tls
 from thingbeam.io.kafka.errors import (
     AuthenticationError,
+    ConnectorError,
     GapError,
-    KafkaFailure,
     SendError,
     TopicMissingError,
     UnreachableError,
@@ -19,15 +19,16 @@ from thingbeam.io.kafka.records import KafkaBatch, KafkaHeader, KafkaMessage, Ka
 from thingbeam.io.kafka.times import JsonTime
 
 if TYPE_CHECKING:
+    from thingbeam.io.kafka.sink import WriteToKafka, WrittenToKafka
     from thingbeam.io.kafka.source import ReadFromKafka
 
 __all__ = [
     "AuthenticationError",
+    "ConnectorError",
     "GapError",
     "JsonTime",
     "KafkaBatch",
     "KafkaConfig",
-    "KafkaFailure",
     "KafkaHeader",
     "KafkaMessage",
     "KafkaRecord",
@@ -41,10 +42,12 @@ __all__ = [
     "Tls",
     "TopicMissingError",
     "UnreachableError",
+    "WriteToKafka",
+    "WrittenToKafka",
     "WrongTimesError",
 ]
 
-_LAZY: Final = {"ReadFromKafka": "source"}
+_LAZY: Final = {"ReadFromKafka": "source", "WriteToKafka": "sink", "WrittenToKafka": "sink"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from thingbeam.io.kafka.config import KafkaConfig
-from thingbeam.io.kafka.errors import AuthenticationError, KafkaFailure, TopicMissingError, UnreachableError
+from thingbeam.io.kafka.errors import AuthenticationError, ConnectorError, TopicMissingError, UnreachableError
 
 __all__ = [
     "BEGINNING", "END", "LOGGER", "Health", "Partition", "committed", "connect", "failure_of", "first_record_times",
@@ -73,7 +73,7 @@ def make_consumer(settings: dict[str, Any]) -> tuple[Consumer, Health]:
         raise ValueError(f"Kafka settings: {error.args[0].str()}") from error
 
 
-def failure_of(error: KafkaError, what: str) -> KafkaFailure:
+def failure_of(error: KafkaError, what: str) -> ConnectorError:
     """An error of the client's as one of ours."""
     if error.code() in _REFUSALS:
         return AuthenticationError(f"{what}: refused: {error.str()}")
@@ -117,7 +117,7 @@ def partition_counts(consumer: Consumer, timeout: float) -> dict[str, int]:
     """Every topic with the number of its partitions; those of the broker itself (`__…`) left out.
 
     Raises:
-        KafkaFailure: there was no answer.
+        ConnectorError: there was no answer.
     """
     try:
         topics = consumer.list_topics(timeout=timeout).topics
@@ -142,7 +142,7 @@ def offsets_at(
         timeout: in seconds.
 
     Raises:
-        KafkaFailure: there was no answer, or no such partition.
+        ConnectorError: there was no answer, or no such partition.
     """
     if not partitions:
         return {}
@@ -157,13 +157,11 @@ def offsets_at(
     return {(answer.topic, answer.partition): answer.offset for answer in answers}
 
 
-def committed(
-    consumer: Consumer, partitions: Sequence[Partition], timeout: float
-) -> dict[Partition, tuple[int, str]]:
+def committed(consumer: Consumer, partitions: Sequence[Partition], timeout: float) -> dict[Partition, tuple[int, str]]:
     """For each partition of which the consumer's group has an offset: that offset, and the words beside it.
 
     Raises:
-        KafkaFailure: there was no answer.
+        ConnectorError: there was no answer.
     """
     try:
         answers = consumer.committed([TopicPartition(*partition) for partition in partitions], timeout)
@@ -191,10 +189,10 @@ def first_record_times(
                 partition = (str(message.topic()), int(message.partition() or 0))
                 if error is None:
                     found.setdefault(partition, int(message.timestamp()[1]))
-                if error is None or error.code() == KafkaError._PARTITION_EOF:
-                    if partition in waited:
-                        waited.discard(partition)
-                        consumer.pause([TopicPartition(*partition)])
+                ended = error is None or error.code() == KafkaError._PARTITION_EOF
+                if ended and partition in waited:
+                    waited.discard(partition)
+                    consumer.pause([TopicPartition(*partition)])
     finally:
         consumer.unassign()
     return found

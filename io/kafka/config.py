@@ -38,8 +38,8 @@ _REFUSED: Final[dict[str, str]] = {
 }
 _READ_REFUSED: Final[dict[str, str]] = {
     "group.id": "it is the argument group",
-    "enable.auto.commit": "it would commit what is not yet output, and a crash would lose it; offsets are committed when "
-    "the runner finalises a bundle",
+    "enable.auto.commit": "it would commit what is not yet output, and a crash would lose it; offsets are committed "
+    "when the runner finalises a bundle",
     "auto.commit.interval.ms": "nothing is committed by time; offsets are committed when the runner finalises a bundle",
     "auto.commit.enable": "it would commit what is not yet output, and a crash would lose it",
     "enable.auto.offset.store": "it would mark as done what is not yet output, and a crash would lose it",
@@ -56,12 +56,15 @@ _WRITE_REFUSED: Final[dict[str, str]] = {
     "transactional.id": "say it with transactional=",
 }
 # What may be said as long as it says this.
+_ACKS: Final = (
+    frozenset({"all", "-1"}),
+    "a record that not all in-sync replicas have can be lost after it was acknowledged",
+)
 _WRITE_FIXED: Final[dict[str, tuple[frozenset[str], str]]] = {
     "enable.idempotence": (frozenset({"true"}), "without it a retry can double records and change their order"),
-    "acks": (frozenset({"all", "-1"}), "a record that not all in-sync replicas have can be lost after it was acknowledged"),
-    "request.required.acks": (frozenset({"all", "-1"}), "a record that not all in-sync replicas have can be lost after "
-                              "it was acknowledged"),
-}  # fmt: skip
+    "acks": _ACKS,
+    "request.required.acks": _ACKS,
+}
 
 
 def secret(reference: str, what: str = "the secret") -> str:
@@ -192,7 +195,7 @@ class OAuth:
 
 @dataclass(frozen=True)
 class MskIam:
-    """AWS IAM on Amazon MSK: tokens signed with the credentials that the worker has. Needs `thingbeam[kafka]` and boto3.
+    """AWS IAM on Amazon MSK: tokens signed with the credentials that the worker has. Needs boto3.
 
     https://docs.aws.amazon.com/msk/latest/developerguide/iam-access-control.html
     """
@@ -248,7 +251,9 @@ class KafkaConfig:
         if isinstance(self.sasl, MskIam) and not self.tls:
             raise ValueError("MSK takes IAM over TLS only: it needs tls=True")
         self._check(_REFUSED)
-        for name, value in self.settings.items():
+        given: Mapping[str, object] = self.settings
+        for name, value in given.items():
+            # A callback would be pickled, and might be one of those that the connector needs for itself.
             if not isinstance(value, (str, int, float, bool)):
                 raise ValueError(f"setting {name}: {type(value).__name__} is no plain value")
 

@@ -21,11 +21,19 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
 from confluent_kafka import Consumer
 
 from thingbeam.io.kafka.clients import (
-    BEGINNING, END, LOGGER, Partition, committed, connect, first_record_times, offsets_at, partition_counts,
+    BEGINNING,
+    END,
+    LOGGER,
+    Partition,
+    committed,
+    connect,
+    first_record_times,
+    offsets_at,
+    partition_counts,
 )  # fmt: skip
 from thingbeam.io.kafka.commit import time_of_words
 from thingbeam.io.kafka.config import KafkaConfig
-from thingbeam.io.kafka.errors import KafkaFailure, TopicMissingError
+from thingbeam.io.kafka.errors import ConnectorError, TopicMissingError
 from thingbeam.io.kafka.positions import Position
 from thingbeam.io.kafka.records import ENDLESS, KafkaPartition
 
@@ -55,9 +63,7 @@ class Selection(NamedTuple):
 
     def connect(self) -> Consumer:
         """A consumer for questions."""
-        return connect(
-            self.config, self.config.reading_settings(self.group, read_committed=self.read_committed)
-        )
+        return connect(self.config, self.config.reading_settings(self.group, read_committed=self.read_committed))
 
 
 def select(counts: Mapping[str, int], topics: Sequence[str], pattern: str | None) -> dict[str, int]:
@@ -112,9 +118,7 @@ def _at_time(consumer: Consumer, partitions: Sequence[Partition], millis: int) -
     return found | offsets_at(consumer, none, END, _TIMEOUT_S)
 
 
-def _warmed(
-    consumer: Consumer, held: Mapping[Partition, tuple[int, str]], warm_up_ms: int
-) -> dict[Partition, int]:
+def _warmed(consumer: Consumer, held: Mapping[Partition, tuple[int, str]], warm_up_ms: int) -> dict[Partition, int]:
     """Committed offsets, taken back by a length of the records' own time."""
     times = {partition: time_of_words(words) for partition, (_, words) in held.items()}
     unsaid = [(partition, held[partition][0]) for partition, said in times.items() if said is None]
@@ -143,12 +147,10 @@ def plan(
             until = selection.stop.millis + -(-selection.out_of_orderness // 1000)
             found = offsets_at(consumer, partitions, until, _TIMEOUT_S)
             stops |= {partition: offset for partition, offset in found.items() if offset >= 0}
-    return [
-        KafkaPartition(topic, number, starts[topic, number], stops[topic, number]) for topic, number in partitions
-    ]
+    return [KafkaPartition(topic, number, starts[topic, number], stops[topic, number]) for topic, number in partitions]
 
 
-class DiscoverOnce(beam.DoFn):  # type: ignore[misc]
+class DiscoverOnce(beam.DoFn):
     """The partitions that are there."""
 
     def __init__(self, selection: Selection) -> None:
@@ -191,7 +193,7 @@ class _KnownCoder(Coder):
         return True
 
 
-class _KnownTracker(RestrictionTracker):  # type: ignore[misc]
+class _KnownTracker(RestrictionTracker):
     """A claim replaces what is known. Only checkpoints split it."""
 
     def __init__(self, known: _Known) -> None:
@@ -225,7 +227,7 @@ class _KnownTracker(RestrictionTracker):  # type: ignore[misc]
         return False
 
 
-class _KnownProvider(RestrictionProvider):  # type: ignore[misc]
+class _KnownProvider(RestrictionProvider):
     def initial_restriction(self, element: Any) -> _Known:
         return _Known({}, 0)
 
@@ -243,7 +245,7 @@ class _KnownProvider(RestrictionProvider):  # type: ignore[misc]
         return
 
 
-class TimestampEstimatorProvider(WatermarkEstimatorProvider):  # type: ignore[misc]
+class TimestampEstimatorProvider(WatermarkEstimatorProvider):
     """A watermark that is set by hand, kept as a timestamp and not pickled."""
 
     def initial_estimator_state(self, element: Any, restriction: Any) -> Timestamp:
@@ -259,7 +261,11 @@ class TimestampEstimatorProvider(WatermarkEstimatorProvider):  # type: ignore[mi
         return beam.coders.TimestampCoder()
 
 
-class DiscoverEndlessly(beam.DoFn):  # type: ignore[misc]
+_TRACKER: Final[Any] = beam.DoFn.RestrictionParam(_KnownProvider())
+_ESTIMATOR: Final[Any] = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorProvider())
+
+
+class DiscoverEndlessly(beam.DoFn):
     """The partitions that are there, and, every so often, those that are new."""
 
     def __init__(self, selection: Selection, every: float) -> None:
@@ -267,22 +273,22 @@ class DiscoverEndlessly(beam.DoFn):  # type: ignore[misc]
         self._every = every
         self._consumer: Consumer | None = None
 
-    @beam.DoFn.unbounded_per_element()  # type: ignore[misc]
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
         _: Any,
-        tracker: Any = beam.DoFn.RestrictionParam(_KnownProvider()),
-        estimator: Any = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorProvider()),
-    ) -> Iterator[TimestampedValue]:
+        tracker: Any = _TRACKER,
+        estimator: Any = _ESTIMATOR,
+    ) -> Iterator[Any]:
         """Look once, and come back later."""
         known: _Known = tracker.current_restriction()
         now = Timestamp.now()
         first = not known.checked
         try:
             found = self._look(known)
-        except KafkaFailure as error:
+        except ConnectorError as error:
             # What runs waits for its cluster; what begins says what is wrong.
-            if first or isinstance(error, TopicMissingError) and self._selection.pattern is None:
+            if first or (isinstance(error, TopicMissingError) and self._selection.pattern is None):
                 raise
             LOGGER.warning("looking for new partitions: %s", error)
             tracker.defer_remainder(Duration(seconds=self._every))

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 __all__ = [
-    "AuthenticationError", "GapError", "KafkaFailure", "SendError", "TopicMissingError", "UnreachableError",
+    "AuthenticationError",
+    "ConnectorError",
+    "GapError",
+    "SendError",
+    "TopicMissingError",
+    "UnreachableError",
     "WrongTimesError",
 ]  # fmt: skip
 
 
-class KafkaFailure(RuntimeError):
+class ConnectorError(RuntimeError):
     """Something that trying again at once will not mend."""
 
 
-class UnreachableError(KafkaFailure):
+class UnreachableError(ConnectorError):
     """No broker answered in time."""
 
 
-class AuthenticationError(KafkaFailure):
+class AuthenticationError(ConnectorError):
     """The broker refused who we said we are, or what we wanted to do."""
 
 
-class TopicMissingError(KafkaFailure):
+class TopicMissingError(ConnectorError):
     """A topic is not there, or was deleted while it was read."""
 
 
-class GapError(KafkaFailure):
+class GapError(ConnectorError):
     """Records between the position and the oldest that is kept are gone: retention was shorter than the lag."""
 
 
-class WrongTimesError(KafkaFailure):
+class WrongTimesError(ConnectorError):
     """The topic keeps the other sort of timestamp."""
 
 
-class SendError(KafkaFailure):
+class SendError(ConnectorError):
     """Records that were not acknowledged in time."""

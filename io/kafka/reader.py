@@ -12,10 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from thingbeam.io.kafka.clients import LOGGER, Health, failure_of, make_consumer, offsets_at, partition_counts
-from thingbeam.io.kafka.clients import BEGINNING, END
+from thingbeam.io.kafka.clients import (
+    BEGINNING,
+    END,
+    LOGGER,
+    failure_of,
+    make_consumer,
+    offsets_at,
+    partition_counts,
+)  # fmt: skip
+from thingbeam.io.kafka.ends import Ends
 from thingbeam.io.kafka.errors import GapError, TopicMissingError
 from thingbeam.io.kafka.watermark import PartitionWatermark
 
@@ -42,7 +50,7 @@ class PartitionReader:
         watermark: the partition's; the caller's to keep.
     """
 
-    def __init__(self, consumer: Consumer, health: Health, topic: str, partition: int, on_gap: Gap) -> None:
+    def __init__(self, consumer: Consumer, ends: Ends, topic: str, partition: int, on_gap: Gap) -> None:
         self.topic, self.partition = topic, partition
         self.position = -1
         self.skipped = 0
@@ -50,11 +58,9 @@ class PartitionReader:
         self.bucket = 0.0
         self.bucket_at = time.monotonic()
         self._consumer = consumer
-        self._health = health
         self._on_gap = on_gap
+        self._ends = ends
         self._end = -1
-        self._high = -1
-        self._asked_at = 0.0
         self._mean_bytes = 512.0
 
     def seek(self, offset: int) -> None:
@@ -66,15 +72,18 @@ class PartitionReader:
         self._consumer.assign([TopicPartition(self.topic, self.partition, offset)])
 
     @property
-    def at_end(self) -> bool:
-        """Whether the broker had nothing more when it was last read."""
-        return self._end >= self.position
+    def behind(self) -> bool:
+        """Whether the broker has more than was read, or has not yet been heard."""
+        return self._end < self.position and (self._known_high() < 0 or self.lag > 0)
 
     @property
     def lag(self) -> int:
         """Messages behind, of which the client knows; control records of transactions count."""
+        return max(0, self._known_high() - self.position)
+
+    def _known_high(self) -> int:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, self.partition), cached=True)
-        return max(0, max(high, self._high) - self.position)
+        return max(high, self._ends.end((self.topic, self.partition)))
 
     def most(self, nbytes: int, records: int) -> int:
         """How many messages of the size that they have here make up so many bytes; at most `records`."""
@@ -85,9 +94,14 @@ class PartitionReader:
 
         Raises:
             GapError: the position is out of range, and so it was to be.
-            KafkaFailure: the topic is gone, or we may not read it.
+            ConnectorError: the topic is gone, or we may not read it.
         """
-        messages = self._consumer.consume(most, wait)
+        messages = self._consumer.consume(most, 0.0)
+        if not messages and wait:
+            # Asked for many, the client would wait for all of them.
+            messages = self._consumer.consume(1, wait)
+            if messages and most > 1:
+                messages += self._consumer.consume(most - 1, 0.0)
         good = [message for message in messages if message.error() is None]
         if good:
             self.position = int(good[-1].offset() or 0) + 1
@@ -101,27 +115,18 @@ class PartitionReader:
         return good
 
     def confirm_end(self) -> float | None:
-        """When, in seconds since 1970, the broker was asked and had nothing more than what was read; None where it had
-        more or did not answer. Asks once a second at most.
+        """When, in seconds since 1970, the broker was asked and had nothing more than what was read.
+
+        None where it had more, or did not answer.
+
+        Raises:
+            TopicMissingError: the topic was deleted.
         """
-        if time.monotonic() - self._asked_at < 1.0:
-            return None
-        at = time.time()
-        self._asked_at = time.monotonic()
-        try:
-            _, self._high = self._consumer.get_watermark_offsets(
-                TopicPartition(self.topic, self.partition), timeout=_QUERY_S
-            )
-        except KafkaException as error:
-            if error.args[0].code() in _MISSING:
-                self._check_topic()
-            return None
-        finally:
-            self._asked_at = time.monotonic()
-        return at if self.position >= self._high else None
+        return self._ends.confirmed((self.topic, self.partition), self.position)
 
     def close(self) -> None:
         """Let the connection go."""
+        self._ends.forget((self.topic, self.partition))
         self._consumer.close()
 
     def _hear(self, error: KafkaError, offset: int) -> None:
@@ -175,6 +180,7 @@ class PartitionReader:
 class _Shelf:
     """The readers of one source of a pipeline, in this process."""
 
+    ends: Ends
     users: int = 0
     waiting: dict[tuple[str, int], tuple[float, PartitionReader]] = field(default_factory=dict)
 
@@ -197,7 +203,7 @@ class Readers:
         self._settings = settings
         self._on_gap: Gap = on_gap
         with _lock:
-            _shelves.setdefault(token, _Shelf()).users += 1
+            _shelves.setdefault(token, _Shelf(Ends(settings))).users += 1
 
     def take(self, topic: str, partition: int, offset: int) -> PartitionReader:
         """A reader that stands at an offset."""
@@ -210,8 +216,8 @@ class Readers:
         for reader in stale:
             reader.close()
         if found is None:
-            consumer, health = make_consumer(self._settings())
-            reader = PartitionReader(consumer, health, topic, partition, self._on_gap)
+            consumer, _ = make_consumer(self._settings())
+            reader = PartitionReader(consumer, shelf.ends, topic, partition, self._on_gap)
         else:
             reader = found[1]
         if reader.position != offset:
@@ -242,4 +248,5 @@ class Readers:
             del _shelves[self._token]
         for _, reader in shelf.waiting.values():
             reader.close()
+        shelf.ends.close()
         return True

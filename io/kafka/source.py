@@ -34,6 +34,8 @@ __all__ = ["NAMESPACE", "ReadFromKafka"]
 
 NAMESPACE: Final = "thingbeam.io.kafka"
 
+_TRACKER: Final[Any] = beam.DoFn.RestrictionParam(SpanProvider())
+_ESTIMATOR: Final[Any] = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorProvider())
 _CHUNK_BYTES: Final = 1 << 20
 _WAIT_S: Final = 0.1
 _TIME_TYPES: Final = {"log_append": TIMESTAMP_LOG_APPEND_TIME, "create": TIMESTAMP_CREATE_TIME}
@@ -60,7 +62,7 @@ class _How(NamedTuple):
     """Records from here on are passed over: a time as stop."""
 
 
-class ReadFromKafka(beam.PTransform):  # type: ignore[misc]
+class ReadFromKafka(beam.PTransform[Any, Any]):
     """Topics of Kafka as a PCollection of `KafkaRecord`, or of batches of them.
 
     Guarantee: every record at least once, and in the order of its partition. The runner's checkpoint holds the next
@@ -100,8 +102,8 @@ class ReadFromKafka(beam.PTransform):  # type: ignore[misc]
         on_gap: what to do where records are gone before they were read: `fail`, or `skip` to the nearest that are
             there, counting the offsets in the metric `skipped_offsets`.
         on_deleted: what to do when a topic is deleted while it is read: `fail`, or `end` its partitions.
-        commit_margin: how long after being finalised an offset is committed. For engines that finalise when the source's
-            own stage is done and keep in memory what waits behind a shuffle (Prism).
+        commit_margin: how long after being finalised an offset is committed. For engines that finalise when the
+            source's own stage is done and keep in memory what waits behind a shuffle (Prism).
         warm_up: with `committed`: how far before the group's offset to begin, in the records' own time, so that windows
             that were open when the last run died are complete again.
 
@@ -220,7 +222,7 @@ class ReadFromKafka(beam.PTransform):  # type: ignore[misc]
         )
 
 
-class _Read(beam.DoFn):  # type: ignore[misc]
+class _Read(beam.DoFn):
     def __init__(self, selection: Selection, how: _How, token: str) -> None:
         self._selection = selection
         self._how = how
@@ -272,8 +274,9 @@ class _Read(beam.DoFn):  # type: ignore[misc]
                 break
             most = self._allowed(reader)
             try:
-                # What is known to wait is waited for; else the next bundle is soon enough.
-                messages = reader.read(most, 0.0 if reader.at_end or not most else _WAIT_S) if most else []
+                # What is underway is waited for once; after that the next bundle is soon enough.
+                wait = _WAIT_S if reader.behind and claimed == span.start else 0.0
+                messages = reader.read(most, wait) if most else []
                 self._skipped.inc(reader.skipped)
                 reader.skipped = 0
                 ended = None if messages or not most else reader.confirm_end()
@@ -292,20 +295,22 @@ class _Read(beam.DoFn):  # type: ignore[misc]
             claimed = min(reader.position, span.stop)
             if messages:
                 last_ms = messages[-1].timestamp()[1]
-                latest = 0
-                for element, latest in self._elements(reader, messages):
+                latest = None
+                for element, newest in self._elements(reader, messages):
                     yield element
-                if latest:
+                    latest = newest
+                if latest is not None:
                     reader.watermark.observe(latest, _now())
             elif ended is not None:
                 reader.watermark.confirm_end(round(ended * 1e6))
             reader.watermark.pass_time(_now())
             _advance(estimator, reader.watermark.current)
-            more = len(messages) == most and most > 0
+            backlog = reader.lag >= how.batch_records
             if time.monotonic() >= until:
-                delay = 0.0 if more or not reader.at_end else how.poll_interval
+                delay = 0.0 if backlog else how.poll_interval
                 break
-            if not more and (reader.at_end or not messages):
+            # A stream that comes as fast as it is read must not keep the other partitions waiting.
+            if not messages or (len(messages) < most and not backlog):
                 break
         if reader.position >= 0 and claimed < span.stop:
             tracker.defer_remainder(Duration(seconds=max(delay, self._wait_for_rate(reader))))
@@ -354,15 +359,15 @@ class _Read(beam.DoFn):  # type: ignore[misc]
             return
         topic, number = reader.topic, reader.partition
         for message, payload, stamp, at in zip(messages, payloads, micros.tolist(), times.tolist(), strict=True):
-            headers = message.headers()
+            headers: Any = message.headers()
             record = KafkaRecord(
                 message.key(),
                 payload,
-                tuple(KafkaHeader(name, value) for name, value in headers) if headers else (),
+                tuple(KafkaHeader(*header) for header in headers) if headers else (),
                 Timestamp(micros=stamp),
                 topic,
                 number,
-                message.offset(),
+                int(message.offset() or 0),
             )
             yield TimestampedValue(record, record.timestamp if at == stamp else Timestamp(micros=at)), latest
 
@@ -402,14 +407,14 @@ class _Read(beam.DoFn):  # type: ignore[misc]
 class _ReadForEver(_Read):
     """Partitions without an end."""
 
-    @beam.DoFn.unbounded_per_element()  # type: ignore[misc]
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
         partition: KafkaPartition,
         # Before the restriction: Beam fills these by place, and the others by name.
         finalizer: Any = beam.DoFn.BundleFinalizerParam,
-        tracker: Any = beam.DoFn.RestrictionParam(SpanProvider()),
-        estimator: Any = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorProvider()),
+        tracker: Any = _TRACKER,
+        estimator: Any = _ESTIMATOR,
     ) -> Iterator[Any]:
         """Read on for a bundle."""
         yield from self._read(partition, finalizer, tracker, estimator)
@@ -418,13 +423,12 @@ class _ReadForEver(_Read):
 class _ReadSpan(_Read):
     """Partitions with an end."""
 
-    @beam.DoFn.bounded_per_element()  # type: ignore[misc]
     def process(
         self,
         partition: KafkaPartition,
         finalizer: Any = beam.DoFn.BundleFinalizerParam,
-        tracker: Any = beam.DoFn.RestrictionParam(SpanProvider()),
-        estimator: Any = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorProvider()),
+        tracker: Any = _TRACKER,
+        estimator: Any = _ESTIMATOR,
     ) -> Iterator[Any]:
         """Read on for a bundle."""
         yield from self._read(partition, finalizer, tracker, estimator)

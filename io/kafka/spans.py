@@ -39,7 +39,7 @@ class SpanCoder(Coder):
         return True
 
 
-class SpanTracker(RestrictionTracker):  # type: ignore[misc]
+class SpanTracker(RestrictionTracker):
     """Claims many offsets at a time: `try_claim(n)` claims all that are not yet claimed before n.
 
     A partition is read in order by one reader, so it is never shared out: a split only ever cuts off what was not
@@ -93,7 +93,7 @@ class SpanTracker(RestrictionTracker):  # type: ignore[misc]
         return self._span.stop != ENDLESS
 
 
-class SpanProvider(RestrictionProvider):  # type: ignore[misc]
+class SpanProvider(RestrictionProvider):
     """A partition's span is what the partition's element says."""
 
     def initial_restriction(self, element: KafkaPartition) -> Span:
@@ -115,5 +115,3 @@ class SpanProvider(RestrictionProvider):  # type: ignore[misc]
     def truncate(self, element: KafkaPartition, restriction: Span) -> Span | None:
         """A drain ends what is endless and lets finish what is not."""
         return None if restriction.stop == ENDLESS else restriction
-
-

@@ -143,6 +143,8 @@ def time_line(lanes: list[Lane], names: dict[str, str], clock: HomeClock, last: 
             _note(f"<b>{plot_text(shorten(what, 36))}</b>", at, "left"),
             _note(f"{len(lane.done):,}× · {duration_text(total)}", at, "right"),
         ]
+    # Plotly leaves out what it says of a bar where the figure is too low for it: one lane gets the room of two.
+    rows = max(len(lanes), 2)
     figure = _json(
         traces,
         barmode="overlay",
@@ -150,11 +152,11 @@ def time_line(lanes: list[Lane], names: dict[str, str], clock: HomeClock, last: 
         annotations=notes,
         margin={"l": _INSET, "r": _INSET, "t": 6, "b": 24},
         xaxis={"type": "date"},
-        yaxis={"range": [len(lanes) - 0.5, -0.66], "visible": False, "fixedrange": True},
+        yaxis={"range": [rows - 0.5, -0.66], "visible": False, "fixedrange": True},
     )
     done = sum(len(lane.done) for lane in lanes)
     summary = f"Time line of {plural(done, 'activity', 'activities')} in {plural(len(lanes), 'lane')}."
-    return Panel("", "Time line", summary, figure, "time", _LANE * len(lanes) + 38)
+    return Panel("", "Time line", summary, figure, "time", _LANE * rows + 38)
 
 
 def capability_colours(lanes: list[Lane]) -> dict[str, int]:
@@ -184,9 +186,9 @@ def _activity_text(what: str, doing: Doing, clock: HomeClock) -> str:
     else:
         end = clock.beside(doing.end, doing.start_local)
         lines.append(f"to {minute_text(end, seconds=True, offset=True)}")
-        lines.append(duration_text((doing.end - doing.start) / 1000))
-        lines.append(f"closed by {plot_text(doing.closed_by or 'unknown')}")
-    return "<br>".join(lines + ([] if doing.final else ["provisional"]))
+        length = duration_text((doing.end - doing.start) / 1000)
+        lines.append(f"{length}, closed by {plot_text(doing.closed_by or 'unknown')}")
+    return "<br>".join(lines) + ("" if doing.final else ", provisional")
 
 
 def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
@@ -237,7 +239,9 @@ def measurement_panel(series: Measurement, clock: HomeClock) -> Panel:
             meta={"paint": "none", "colour": 1},
         ),
     ]
-    figure = _json(traces, hovermode="x", margin=_MARGIN, xaxis={"type": "date"}, yaxis=_value_axis(_top(series.high)))
+    margin = _MARGIN | {"r": _INSET}
+    axis = _value_axis(_top(series.high))
+    figure = _json(traces, hovermode="x", margin=margin, xaxis={"type": "date"}, yaxis=axis)
     title = f"{short_capability(key.capability, key.component, key.attribute)}"
     return Panel(key.device_id, title + _in(series.unit), _measured(series, drawn, texts), figure, "time", _PANEL + 10)
 

@@ -36,6 +36,13 @@
     return null;
   }
 
+  /* An instant moved by so much on the home's clock, from the last whole unit; a day is as long as that day is. */
+  function later(at, by, unit = 1) {
+    const local = Math.floor(toLocal(at) / unit) * unit + by;
+    const moved = toInstant(local);
+    return moved === null ? toInstant(local + HOUR) : moved;
+  }
+
   function localTicks(from, to, most, least) {
     const step = STEPS.find((s) => s >= least && (to - from) / s <= most);
     const found = [];
@@ -188,10 +195,12 @@
   }
   const visible = () => [...figures.values()].filter((f) => f.div.clientWidth > 0);
 
+  /* Whole days may be shown, though the first and the last of them be only partly known. */
   function show(wanted) {
     const [first, last] = page.span;
-    const length = Math.max(Math.min(wanted[1] - wanted[0], last - first), MINUTE);
-    const start = Math.min(Math.max(wanted[0], first), last - length);
+    const [low, high] = wanted === page.span ? page.span : [later(first, 0, DAY), later(last - 1, DAY, DAY)];
+    const length = Math.max(Math.min(wanted[1] - wanted[0], high - low), MINUTE);
+    const start = Math.min(Math.max(wanted[0], low), high - length);
     range = [start, start + length];
     name();
     enqueue(visible().filter((f) => f.axis === "time"));
@@ -205,7 +214,8 @@
       bar.querySelector("output").textContent = full(first) + " – " + full(last);
       for (const button of bar.querySelectorAll("button[data-length]")) {
         const length = Number(button.dataset.length);
-        const on = length ? !whole && Math.abs(range[1] - range[0] - length) < MINUTE : whole;
+        const shown = toLocal(range[1]) - toLocal(range[0]);
+        const on = length ? !whole && Math.abs(shown - length) < MINUTE : whole;
         button.setAttribute("aria-pressed", String(on));
       }
       bar.querySelector("[data-move='-1']").disabled = range[0] <= page.span[0];
@@ -216,13 +226,13 @@
   function press(button) {
     const length = range[1] - range[0];
     if (button.dataset.move) {
-      const by = Number(button.dataset.move) * length;
-      show([range[0] + by, range[1] + by]);
+      const by = Number(button.dataset.move) * (toLocal(range[1]) - toLocal(range[0]));
+      show(range.map((at) => later(at, by)));
     } else if (Number(button.dataset.length)) {
       const wanted = Number(button.dataset.length);
       const whole = length >= page.span[1] - page.span[0];
-      const start = toInstant(Math.floor(toLocal(whole ? page.span[0] : range[0]) / DAY) * DAY);
-      show([start, start + wanted]);
+      const start = later(whole ? page.span[0] : range[0], 0, DAY);
+      show([start, later(start, wanted)]);
     } else {
       show(page.span);
     }
@@ -246,8 +256,8 @@
   }
   /* On a narrow screen a long time is too dense to read: begin with its last week. */
   if (root.clientWidth < 600 && page.span[1] - page.span[0] > 8 * DAY) {
-    const start = toInstant(Math.floor(toLocal(page.span[1] - 1) / DAY) * DAY - 6 * DAY);
-    range = [start, Math.min(start + 7 * DAY, page.span[1])];
+    const start = later(page.span[1] - 1, -6 * DAY, DAY);
+    range = [start, later(start, 7 * DAY)];
   }
   name();
   enqueue(visible());

@@ -148,7 +148,6 @@ def _scripts(made: _Page, span: tuple[float, float] | None) -> list[Html]:
         "span": [first, last],
         "offsets": made.clock.offsets(first, last),
         "days": [noon[0] - half, noon[1] + half],
-        "zone": made.clock.name,
     }
     code = figures.plotly_js().replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
     return [

@@ -233,7 +233,7 @@ class HomeClock:
             Pairs (from when, milliseconds to add to UTC), the first at `first`.
 
         >>> paris = HomeClock("Europe/Paris").offsets(1174700000000, 1174900000000)
-        >>> [(at, shift // 3600000) for at, shift in paris]
+        >>> [(round(at), shift // 3600000) for at, shift in paris]
         [(1174700000000, 1.0), (1174784400000, 2.0)]
         """
         found = [(first, self._shift(first))]

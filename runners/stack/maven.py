@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -10,14 +11,17 @@ from typing import Final
 from thingbeam.runners.stack.cache import cache_directory, installed, locked
 from thingbeam.runners.stack.tools import run, tool
 
-__all__ = ["jars", "shaded_jar", "unpacked"]
+__all__ = ["download", "jars", "package", "template", "unpacked"]
 
 _PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
-_SECONDS: Final = 1800
+_SECONDS: Final = 1800.0
+_EMPTY: Final = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>local</groupId><artifactId>none</artifactId><version>1</version><packaging>pom</packaging></project>
+"""
 
 
 def jars(coordinate: str, version: str, pom: str) -> Path:
-    """The folder of a pom's runtime dependencies.
+    """The folder of a pom's runtime dependencies, in the cache.
 
     Args:
         coordinate: the component, for the cache.
@@ -28,7 +32,7 @@ def jars(coordinate: str, version: str, pom: str) -> Path:
         StackError: Maven failed; one line with the log's path.
         MissingToolError: there is no Maven.
     """
-    text = _template(pom)
+    text = template(pom)
 
     def build(folder: Path, log: Path) -> None:
         goal = [f"{_PLUGIN}:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'lib'}"]
@@ -37,23 +41,8 @@ def jars(coordinate: str, version: str, pom: str) -> Path:
     return installed(coordinate, version, text, build) / "lib"
 
 
-def shaded_jar(coordinate: str, version: str, pom: str) -> Path:
-    """One jar with everything in it, as the pom's `package` makes it at target/NAME.jar.
-
-    Raises:
-        StackError: Maven failed; one line with the log's path.
-        MissingToolError: there is no Maven.
-    """
-    text = _template(pom)
-
-    def build(folder: Path, log: Path) -> None:
-        _maven(f"building {coordinate} {version}", version, text, ["package"], log, result=folder / f"{coordinate}.jar")
-
-    return installed(coordinate, version, text, build) / f"{coordinate}.jar"
-
-
 def unpacked(coordinate: str, version: str, artifact: str) -> Path:
-    """The folder into which an archive of Maven's was unpacked.
+    """The folder into which an archive of Maven's was unpacked, in the cache.
 
     Args:
         coordinate: the component, for the cache.
@@ -66,8 +55,7 @@ def unpacked(coordinate: str, version: str, artifact: str) -> Path:
     """
 
     def build(folder: Path, log: Path) -> None:
-        goal = [f"{_PLUGIN}:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}", "-Dmdep.useBaseVersion"]
-        _maven(f"downloading {coordinate} {version}", version, _EMPTY, goal, log)
+        download(f"downloading {coordinate} {version}", artifact, folder, log)
         (archive,) = (path for path in folder.iterdir() if path.is_file())
         shutil.unpack_archive(archive, folder, filter="data")
         archive.unlink()
@@ -75,12 +63,45 @@ def unpacked(coordinate: str, version: str, artifact: str) -> Path:
     return installed(coordinate, version, artifact, build)
 
 
-_EMPTY: Final = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>local</groupId><artifactId>none</artifactId><version>1</version><packaging>pom</packaging></project>
-"""
+def download(what: str, artifact: str, folder: Path, log: Path) -> None:
+    """Puts one artifact, without what it depends on, into a folder.
+
+    Args:
+        what: what it is for, to begin an error with.
+        artifact: group:name:version[:packaging[:classifier]].
+        folder: where it goes.
+        log: of Maven.
+
+    Raises:
+        StackError: Maven failed; one line with the log's path.
+        MissingToolError: there is no Maven.
+    """
+    _maven(what, "1", _EMPTY, [f"{_PLUGIN}:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"], log)
 
 
-def _maven(what: str, version: str, pom: str, goal: list[str], log: Path, result: Path | None = None) -> None:
+def package(what: str, version: str, pom: str, result: Path, log: Path) -> None:
+    """Makes the one jar that a pom's `package` builds.
+
+    Args:
+        what: what it is for, to begin an error with.
+        version: given to the pom as property `component.version`.
+        pom: name of the template in `components/`.
+        result: where the jar goes.
+        log: of Maven.
+
+    Raises:
+        StackError: Maven failed; one line with the log's path.
+        MissingToolError: there is no Maven.
+    """
+    _maven(what, version, template(pom), ["package"], log, result)
+
+
+def template(name: str) -> str:
+    """The text of a pom in `components/`."""
+    return resources.files("thingbeam.runners.stack.components").joinpath(name).read_text(encoding="utf-8")
+
+
+def _maven(what: str, version: str, pom: str, goal: Sequence[str], log: Path, result: Path | None = None) -> None:
     program = tool("mvn")
     tool("java")
     # Maven 3's local repository is not made for two writers at once.
@@ -97,7 +118,3 @@ def _maven(what: str, version: str, pom: str, goal: list[str], log: Path, result
                 shutil.move(built, result)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _template(name: str) -> str:
-    return resources.files("thingbeam.runners.stack.components").joinpath(name).read_text(encoding="utf-8")

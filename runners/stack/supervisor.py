@@ -16,7 +16,7 @@ import msgspec
 from thingbeam.runners.stack.component import Command, Component, Place
 from thingbeam.runners.stack.errors import StackError
 from thingbeam.runners.stack.ports import free_port, is_free
-from thingbeam.runners.stack.processes import Identity, end, is_alive, members, start
+from thingbeam.runners.stack.processes import Identity, end, is_alive, start
 from thingbeam.runners.stack.state import Entry, State, StateFile, default_directory
 from thingbeam.runners.stack.tools import reason_in
 
@@ -63,11 +63,9 @@ class Stack:
         with_parent: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        if kinds is None:
-            from thingbeam.runners.stack.components import KINDS as kinds
         self.directory = Path(directory).absolute() if directory is not None else default_directory()
         self._file = StateFile(self.directory)
-        self._kinds = kinds
+        self._kinds = kinds if kinds is not None else _all_kinds()
         self._with_parent = with_parent
         self._say = say
 
@@ -88,7 +86,7 @@ class Stack:
         wanted = dict(components) if isinstance(components, Mapping) else {c.kind: c for c in components}
         for name, component in wanted.items():
             if name != component.kind and not name.startswith(f"{component.kind}-"):
-                raise ValueError(f"{name}: the name of a {component.kind} is {component.kind} or begins {component.kind}-")
+                raise ValueError(f"{name}: a {component.kind} is named {component.kind} or {component.kind}-LABEL")
         for component in {type(c): c for c in (wanted or self._known()).values()}.values():
             component.install()
         with self._file.changing() as (state, save):
@@ -258,9 +256,7 @@ class Stack:
         for component, place, target, command in ready:
             log = self._log(target)
             begin = log.stat().st_size if log.exists() else 0
-            identity = start(
-                command.argv, place.directory, log, command.environment, with_parent=self._with_parent
-            )
+            identity = start(command.argv, place.directory, log, command.environment, with_parent=self._with_parent)
             state.components[target[0]].processes[target[1]] = identity
             save()
             begun.append((component, place, target, identity, begin))
@@ -320,8 +316,8 @@ class Stack:
             self._name(target),
             condition,
             component.uri(place, target[1]),
-            alive and alive.pid,
-            alive and time.time() - alive.since,
+            alive.pid if alive else None,
+            time.time() - alive.since if alive else None,
             place.directory,
         )
 
@@ -355,6 +351,12 @@ class Stack:
     def _name(self, target: Target) -> str:
         owner, process = target
         return f"{owner}/{process}" if process else owner
+
+
+def _all_kinds() -> Mapping[str, type[Component]]:
+    from thingbeam.runners.stack.components import KINDS
+
+    return KINDS
 
 
 @contextmanager

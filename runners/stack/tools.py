@@ -14,20 +14,22 @@ from thingbeam.runners.stack.errors import MissingToolError, StackError
 
 __all__ = ["java_options", "reason_in", "run", "tool"]
 
+_JDK: Final = "install a JDK, 17 or newer (Debian: apt install openjdk-17-jdk-headless), or set JAVA_HOME"
 _HOW: Final = {
-    "java": "install a JDK, 17 or newer (Debian: apt install openjdk-17-jdk-headless), or set JAVA_HOME",
+    "java": _JDK,
+    "javac": _JDK,
     "mvn": "install Apache Maven 3.6 or newer (Debian: apt install maven)",
     "go": "install Go 1.24 or newer (https://go.dev/dl)",
     "openssl": "install OpenSSL (Debian: apt install openssl)",
 }
-_TELLING: Final = re.compile(r"\b(error|exception|fatal|failed|cannot|address already in use)\b|Exception:|Error:", re.I)
+_TELLING: Final = re.compile(r"\b(error|exception|fatal|failed|cannot|already in use)\b|Exception:|Error:", re.I)
 _FRAME: Final = re.compile(r"^\s*(at |\.\.\. \d+ more|Caused by: java\.lang\.reflect)")
 _LONGEST: Final = 300
 _TAIL_BYTES: Final = 1 << 16
 
 
 def tool(name: str) -> str:
-    """The path of a program: java of JAVA_HOME first, else what is on the PATH.
+    """The path of a program: Java's of JAVA_HOME first, else what is on the PATH.
 
     Raises:
         MissingToolError: it is not there; the message says how to install it.
@@ -37,8 +39,8 @@ def tool(name: str) -> str:
     thingbeam.runners.stack.errors.MissingToolError: no-such-program is not on the PATH: install no-such-program
     """
     home = os.environ.get("JAVA_HOME")
-    if name == "java" and home and os.access(Path(home) / "bin" / "java", os.X_OK):
-        return str(Path(home) / "bin" / "java")
+    if name in ("java", "javac") and home and os.access(Path(home) / "bin" / name, os.X_OK):
+        return str(Path(home) / "bin" / name)
     found = shutil.which(name)
     if found is None:
         raise MissingToolError(f"{name} is not on the PATH: {_HOW.get(name, f'install {name}')}")

@@ -31,10 +31,13 @@ def write(settings: dict[str, Any], topic: str, count: int, timestamp: int = 0) 
     """Writes numbers, each acknowledged."""
     failed: list[object] = []
     producer = Producer(settings | {"enable.idempotence": True, "linger.ms": 20})
+
+    def told(error: object, _: object) -> None:
+        if error is not None:
+            failed.append(error)
+
     for number in range(count):
-        producer.produce(
-            topic, str(number), timestamp=timestamp, on_delivery=lambda error, _: failed.append(error) if error else None
-        )
+        producer.produce(topic, str(number), timestamp=timestamp, on_delivery=told)
         if number % 1000 == 0:
             producer.poll(0)
     assert producer.flush(60) == 0
@@ -129,7 +132,8 @@ def test_topics_asked_for_are_made_once(tmp_path: Path) -> None:
     try:
         stack.up([Kafka(topics="events:8, results")])
         stack.restart("kafka")
-        topics = AdminClient({"bootstrap.servers": stack.place("kafka").address("kafka")}).list_topics(timeout=10).topics
+        admin = AdminClient({"bootstrap.servers": stack.place("kafka").address("kafka")})
+        topics = admin.list_topics(timeout=10).topics
         assert {name: len(topic.partitions) for name, topic in topics.items()} == {"events": 8, "results": 1}
         stack.kill("kafka")
         (stack.place("kafka").directory / "data" / "meta.properties").write_text("broken")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from thingbeam.schemas.batch import EventBatch
-from thingbeam.schemas.encoding import pack, unpack
+from thingbeam.schemas.encoding import EncodingError, pack, unpack
 from thingbeam.transforms.columns.activities import ActivityColumns
 from thingbeam.transforms.columns.closing import Closing, Columns, Lexicon
 from thingbeam.transforms.columns.deduplicate import DeduplicateColumns
@@ -75,13 +75,16 @@ class HistoryState:
         """The state of these bytes.
 
         Raises:
-            EncodingError: bytes of another kind, or of a later version.
+            EncodingError: bytes of another kind, of a later version, cut or damaged.
         """
         _, columns = unpack(_MAGIC, _VERSION, encoded)
         state = cls()
-        series = {word: tuple(parts) for word, parts in columns.pop("series").items()}
-        state.lexicon = Lexicon(columns.pop("ids"), columns.pop("texts"), series)
-        state.revision, state.pruned = columns.pop("numbers").tolist()
+        try:
+            series = {word: tuple(parts) for word, parts in columns.pop("series").items()}
+            state.lexicon = Lexicon(columns.pop("ids"), columns.pop("texts"), series)
+            state.revision, state.pruned = columns.pop("numbers").tolist()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EncodingError(f"{_MAGIC!r} bytes do not have the columns of a history: {error!r}") from error
         for name, column in columns.items():
             rule, _, field = name.partition(".")
             state.rules.setdefault(rule, {})[field] = column

@@ -137,7 +137,7 @@ class BlobParser:
 
 
 def _decoded(data: bytes, limits: Limits) -> Iterator[tuple[int, int, list[Any] | None]]:
-    """The lines of a blob in spans, each with its records, or None where it is one line (or a blank one more) without."""
+    """The lines of a blob in spans, each with its records; None is for a single line that has no plain event."""
     at = 0
     while at < len(data):
         end = data.find(b"\n", at + _CHUNK) + 1 or len(data)
@@ -146,8 +146,8 @@ def _decoded(data: bytes, limits: Limits) -> Iterator[tuple[int, int, list[Any] 
 
 
 def _halved(data: bytes, start: int, stop: int, limits: Limits) -> Iterator[tuple[int, int, list[Any] | None]]:
-    """A span of lines, in halves of halves where they do not decode together: a bad line costs its neighbours little."""
-    records = decode(data[start:stop], limits)
+    """A span of lines, in halves of halves where they do not decode together: a bad line costs few others."""
+    records = decode(data, start, stop, limits)
     if records is None:
         middle = (
             data.find(b"\n", (start + stop) // 2, stop - 1) + 1 or data.rfind(b"\n", start, (start + stop) // 2) + 1

@@ -38,7 +38,8 @@ class Periods(NamedTuple):
         names = [lexicon.series[word][5] for word in words.tolist()]
         zones = sorted(set(names))
         zone = np.array([zones.index(name) for name in names], np.int64)[inverse]
-        first, last = int(points["from"].min()), int(points["time"].max())
+        # What is accounted for may be later than all that was heard: slices came and went without a word.
+        first, last = int(points["from"].min()), int(points["from"].max())
         if not closing.ended:
             last = max(last, closing.until)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,7 +19,6 @@ _LONGEST: Final = _SECONDS + 1 + 9
 _DIGITS: Final = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
 _MARKS: Final = ((4, ord("-")), (7, ord("-")), (10, ord("T")), (13, ord(":")), (16, ord(":")), (-1, ord("Z")))
 _ZERO: Final = np.uint8(ord("0"))
-_MONTH_DAYS: Final = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)
 _DAY_S: Final = 86_400
 
 
@@ -68,12 +68,15 @@ def _of_one_length(texts: Sequence[str], length: int) -> tuple[Ints, Bools]:
     for place, mark in _MARKS:
         good &= places[place] == mark
     d = digits.astype(np.int32)
-    year, month, day = d[0] * 1000 + d[1] * 100 + d[2] * 10 + d[3], d[4] * 10 + d[5], d[6] * 10 + d[7]
-    hour, minute, second = d[8] * 10 + d[9], d[10] * 10 + d[11], d[12] * 10 + d[13]
-    good &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)
-    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    good &= day <= _MONTH_DAYS[np.where(good, month, 0)] - ((month == 2) & ~leap)
-    micros = (_days(year, month, day) * _DAY_S + ((hour * 60 + minute) * 60 + second)) * 1_000_000
+    of_year = d[4] * 10 + d[5]
+    good &= (of_year >= 1) & (of_year <= 12)
+    month = ((d[0] * 1000 + d[1] * 100 + d[2] * 10 + d[3]) * 12 + of_year - 1) * good
+    begins, lengths = _months()
+    day, hour = d[6] * 10 + d[7], d[8] * 10 + d[9]
+    minute, second = d[10] * 10 + d[11], d[12] * 10 + d[13]
+    good &= (day >= 1) & (day <= lengths[month]) & (hour < 24) & (minute < 60) & (second < 60)
+    days = begins[month] + day
+    micros = (days * np.int64(_DAY_S) + ((hour * 60 + minute) * 60 + second)) * 1_000_000
     if length > _SECONDS:
         good &= (places[19] == ord(".")) & ((places[20:-1] - _ZERO).max(axis=0) < 10)
         for place in range(min(6, length - _SECONDS - 1)):
@@ -81,15 +84,10 @@ def _of_one_length(texts: Sequence[str], length: int) -> tuple[Ints, Bools]:
     return micros, good
 
 
-def _days(year: Ints, month: Ints, day: Ints) -> Ints:
-    """Days since 1970-01-01 in the Gregorian calendar, counted in years that begin in March and eras of 400 of them.
-
-    So a leap day is the last of its year and the months before it have the same lengths in every year.
-    """
-    early = month <= 2
-    year = year - early
-    era = year // 400
-    of_era = year - era * 400
-    of_year = (153 * (month + np.where(early, 9, -3)) + 2) // 5 + day - 1
-    days: Ints = (era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468).astype(np.int64)
-    return days
+@functools.cache
+def _months() -> tuple[Ints, Ints]:
+    """For each month since the year 0: days from 1970 to the day before it, and days in it (0 in the year 0)."""
+    begins = np.arange("0000-01", "10000-01", dtype="datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    lengths = np.diff(begins, append=begins[-1] + 31)
+    lengths[:12] = 0
+    return begins - 1, lengths

@@ -68,7 +68,7 @@ class Kafka(Component):
         """Writes the configuration and certificates, and formats the storage before the first start."""
         if self.secured and not self.authority(place).exists():
             _certify(place.directory)
-        source = resources.files(__package__ or "").joinpath("kafka.log4j2.xml")
+        source = resources.files(__package__ or "").joinpath("log4j2.xml")
         (place.directory / "log4j2.xml").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
         lines = (f"{key}={value}\n" for key, value in self._properties(place).items())
         (place.directory / "server.properties").write_text("".join(lines), encoding="utf-8")
@@ -100,9 +100,7 @@ class Kafka(Component):
         for name, _, partitions in wanted:
             self.make_topic(place, name, int(partitions or 1))
 
-    def make_topic(
-        self, place: Place, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
-    ) -> None:
+    def make_topic(self, place: Place, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         """Makes a topic where it is not there, and waits until it can be written.
 
         Args:
@@ -115,7 +113,7 @@ class Kafka(Component):
             StackError: it could not be made.
         """
         from confluent_kafka import KafkaException
-        from confluent_kafka.admin import NewTopic
+        from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
         admin = self._admin(place)
         until = time.monotonic() + _TOPIC_SECONDS
@@ -139,7 +137,7 @@ class Kafka(Component):
         return place.directory / "certificate.pem"
 
     def client(self, place: Place, protocol: str = "PLAINTEXT", mechanism: str = "SCRAM-SHA-512") -> dict[str, Any]:
-        """librdkafka's settings for a client of one of the listeners.
+        """Settings of librdkafka for a client of one of the listeners.
 
         Args:
             place: of the broker.
@@ -173,7 +171,8 @@ class Kafka(Component):
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("Kafka's client is not installed: pip install 'thingbeam[kafka]'") from error
         # What librdkafka logs while nobody answers would go to standard error.
-        return AdminClient({"bootstrap.servers": place.address("kafka"), "log_level": 0, "error_cb": lambda error: None})
+        settings: dict[str, Any] = {"bootstrap.servers": place.address("kafka"), "log_level": 0}
+        return AdminClient(settings | {"error_cb": lambda error: None})
 
     def _properties(self, place: Place) -> dict[str, object]:
         extra = PROTOCOLS[1:] if self.secured else ()

@@ -120,7 +120,7 @@ def test_a_bar_goes_from_start_to_stop_and_says_so_in_local_time() -> None:
     assert (bar["base"], bar["x"], bar["y"]) == ([start], [4_330_000.0], [0])
     assert bar["hovertext"] == [
         "<b>Laundry · switch</b><br>from Mon 2 Apr 2007, 14:03:05 (UTC+2)<br>"
-        "to Mon 2 Apr 2007, 15:15:15 (UTC+2)<br>1 h 12 min<br>closed by stop"
+        "to Mon 2 Apr 2007, 15:15:15 (UTC+2)<br>1 h 12 min, closed by stop"
     ]
     assert [note["text"] for note in figure(panel)["layout"]["annotations"]] == [
         "<b>Laundry · switch</b>",
@@ -134,7 +134,7 @@ def test_what_still_runs_is_drawn_to_the_end_and_hatched() -> None:
     [bar] = figure(figures.time_line([done], {METER: "x"}, PARIS, 20_000.0))["data"]
     assert bar["x"] == [5000.0, 11_000.0]
     assert bar["marker"]["pattern"]["shape"] == ["", "/"]
-    assert bar["hovertext"][0].endswith("closed by max_length<br>provisional")
+    assert bar["hovertext"][0].endswith("closed by max_length, provisional")
     assert bar["hovertext"][1].endswith("still running at the end")
 
 

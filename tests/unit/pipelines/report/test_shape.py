@@ -61,7 +61,7 @@ def test_of_too_many_activities_the_latest_are_taken(tmp_path: Path) -> None:
 
 
 HOURS = st.lists(
-    st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e3), st.floats(0, 1e3), st.booleans()), min_size=1, max_size=80
+    st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e3), st.floats(0, 1e3), st.booleans()), min_size=30, max_size=80
 )
 
 

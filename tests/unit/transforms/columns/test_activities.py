@@ -120,6 +120,13 @@ def test_a_chain_of_activities_that_outgrow_their_length() -> None:
     assert stray == 2
 
 
+def test_a_stop_at_exactly_the_maximum_length_beside_one_that_outgrew_it() -> None:
+    assert both_ways((0, "run"), (LONGEST, "stop"), (8000, "run"), (8001 + LONGEST, "stop")) == (
+        [(0, LONGEST, "stop"), (8000, 8000 + LONGEST, "max_length")],
+        1,
+    )
+
+
 def test_strays_before_and_after_one_that_outgrew_its_length_are_counted_once() -> None:
     assert both_ways((-5, "stop"), (0, "run"), (7300, "stop"), (7301, "stop"), (7302, "run"), (7303, "stop")) == (
         [(0, 7200, "max_length"), (7302, 7303, "stop")],

@@ -38,6 +38,20 @@ def test_another_device_or_id_is_no_duplicate() -> None:
     )
 
 
+def test_repeats_on_one_device_do_not_touch_another() -> None:
+    events = [
+        said(at, 1.0, event_id="e", device=device) for at, device in ((0, "d1"), (10, "d2"), (20, "d1"), (30, "d2"))
+    ]
+    assert sorted(kept(*events)) == [0, 10]
+    shard = Shard(deduplicating())
+    assert [shard.until(at + 1, event).counted for at, event in zip((0, 10, 20, 30), events, strict=True)] == [
+        1,
+        1,
+        0,
+        0,
+    ]
+
+
 @pytest.mark.parametrize("cut", [0.5, 30, 60, 60.000001])
 def test_the_horizon_reaches_over_slices(cut: float) -> None:
     shard = Shard(deduplicating())
@@ -46,6 +60,14 @@ def test_the_horizon_reaches_over_slices(cut: float) -> None:
     beyond = shard.until(400, said(300, 1.0, event_id="e"))
     assert again is None or (again.counted, again.duplicates) == (0, 1)
     assert (beyond.counted, beyond.duplicates) == (1, 0)
+
+
+def test_the_horizon_reaches_over_several_slices() -> None:
+    shard = Shard(deduplicating())
+    shard.until(1, said(0, 1.0, event_id="e"))
+    shard.until(59)
+    shard.until(60)
+    assert shard.until(61, said(60, 1.0, event_id="e")).duplicates == 1
 
 
 def test_chains_over_slices() -> None:

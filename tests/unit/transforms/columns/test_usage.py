@@ -274,6 +274,15 @@ def test_past_retention_a_series_begins_anew() -> None:
     assert (rows["power", 2].min, rows["power", 2].max, rows["power", 2].mean) == (4, 8, 6)
 
 
+def test_values_that_were_kept_for_longer_than_they_are_carried_now() -> None:
+    """State of a job that has been given a shorter retention since."""
+    shard = Shard(usage())
+    assert hours(shard.until(2 * HOUR, said(0, 1.0), said(0.5 * HOUR, 1.0, device="d2")).usage) == [0, 1, 0, 1]
+    shard.rules = usage(retention=2 * HOUR)
+    assert [(row.device_id, seconds(row.start) / HOUR) for row in shard.until(4 * HOUR).usage] == [("d2", 2)]
+    assert len(shard.state.rules["usage"]["time"]) == 0
+
+
 def test_the_home_is_that_of_the_first_event_until_the_series_begins_anew() -> None:
     events = [said(0, 1.0), said(3600, 1.0, home_id="h2"), said(9 * HOUR, 1.0, home_id="h3")]
     rows = both_ways(*events, hold=HOUR, retention=2 * HOUR)
@@ -303,6 +312,26 @@ def test_held_until_in_periods_that_start_before_it() -> None:
     assert hours(both_ways(said(0, 1.0), until=2 * HOUR)) == [0, 1]
     assert hours(both_ways(said(0, 1.0), until=2 * HOUR + 0.000001)) == [0, 1, 2]
     assert hours(both_ways(said(0, 1.0), sign(2.5 * HOUR), until=HOUR)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("silence", [HOUR, 3 * HOUR, 2 * DAY, 20 * DAY])
+def test_the_end_after_slices_without_a_word(silence: float) -> None:
+    shard = Shard(usage())
+    shard.until(60, said(0, 1.0), said(0, 1.0, device="d2"))
+    before = shard.until(silence).usage
+    assert len(before) == 2 * min(silence / HOUR, 24)
+    assert shard.end().usage == []
+    assert shard.state.is_empty
+
+
+def test_the_end_after_slices_in_which_only_others_spoke() -> None:
+    shard = Shard(usage(), "Asia/Kathmandu")
+    shard.until(60, said(0, 1.0))
+    shard.until(5 * HOUR, said(4.5 * HOUR, 1.0, device="d2"))
+    given = shard.end(said(5.5 * HOUR, 2.0, device="d2"))
+    assert [(row.device_id, seconds(row.start) / HOUR, row.count) for row in given.usage] == [
+        ("d2", 4.25, 1), ("d2", 5.25, 1),
+    ]  # fmt: skip
 
 
 def test_a_period_is_over_when_time_comes_to_its_end() -> None:

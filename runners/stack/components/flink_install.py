@@ -1,0 +1,83 @@
+"""Flink and Beam's job server for it, from package registries."""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from thingbeam.runners.stack import java, maven
+from thingbeam.runners.stack.cache import installed
+from thingbeam.runners.stack.errors import StackError
+from thingbeam.runners.stack.tools import run
+
+__all__ = ["FLINK", "flink", "job_server"]
+
+FLINK: Final = "1.19.3"
+"""The version of Flink: the newest line that the portable runner and AWS both know."""
+BEAM_JAVA: Final = "2.70.0"
+"""The version of Beam's runner where that of this Beam's own job server cannot be had."""
+
+_SDIST: Final = "apache-flink-libraries"
+_PARTS: Final = ("deps/lib/", "deps/plugins/metrics-prometheus/")
+_AGENT: Final = "Loopback.java"
+_PIP_SECONDS: Final = 1800.0
+
+
+def flink() -> Path:
+    """The folder of Flink: `lib/` with its jars, `plugins/` with Prometheus' reporter. 230 MB are downloaded.
+
+    Flink's jars are also published as a source distribution for Python, without the shell scripts of its own archive.
+
+    Raises:
+        StackError: the download failed; one line with the log's path.
+    """
+    return installed("flink", FLINK, f"{_SDIST} {_PARTS}", _build_flink)
+
+
+def _build_flink(folder: Path, log: Path) -> None:
+    archives = folder / "download"
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
+    argv += [f"{_SDIST}=={FLINK}", f"--dest={archives}"]
+    run(f"downloading Flink {FLINK}", argv, log, seconds=_PIP_SECONDS)
+    (archive,) = archives.iterdir()
+    with tarfile.open(archive) as file:
+        for member in file:
+            name = member.name.partition("/")[2]
+            if member.isfile() and name.startswith(_PARTS) and name.endswith(".jar"):
+                member.name = name.removeprefix("deps/")
+                file.extract(member, folder, filter="data")
+    archive.unlink()
+    archives.rmdir()
+    if not list((folder / "lib").glob("flink-dist-*.jar")):
+        raise StackError(f"{_SDIST} {FLINK} holds no flink-dist; log: {log}")
+
+
+def job_server() -> Path:
+    """The folder of Beam's job server for Flink, with an agent that keeps its servers to this machine.
+
+    `job-server.jar` is Beam's own of this version, else one made of the newest runner; the agent is `loopback.jar`.
+
+    Raises:
+        StackError: neither can be had; one line with the log's path.
+        MissingToolError: there is no Maven, or no JDK.
+    """
+    series, own = ".".join(FLINK.split(".")[:2]), version("apache-beam")
+    artifact = f"org.apache.beam:beam-runners-flink-{series}-job-server:{own}"
+
+    def build(folder: Path, log: Path) -> None:
+        try:
+            maven.download(f"downloading {artifact}", artifact, folder, log)
+            (jar,) = folder.glob("*.jar")
+            jar.rename(folder / "job-server.jar")
+        except StackError:
+            # Not every repository has it.
+            what = f"building Beam's job server for Flink {series}"
+            maven.package(what, BEAM_JAVA, "beam-flink.pom.xml", folder / "job-server.jar", log)
+        manifest = {"Premain-Class": "Loopback"}
+        java.compiled(_AGENT, str(folder / "job-server.jar"), manifest, folder / "loopback.jar", log)
+
+    recipe = f"{artifact}\n{maven.template('beam-flink.pom.xml')}\n{java.source_text(_AGENT)}"
+    return installed(f"beam-flink-{series}", own, recipe, build)

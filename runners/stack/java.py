@@ -1,0 +1,44 @@
+"""Small Java programs of our own, compiled where they are used."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from thingbeam.runners.stack.tools import run, tool
+
+__all__ = ["compiled", "source_text"]
+
+
+def compiled(source: str, classes: str, manifest: Mapping[str, str], result: Path, log: Path) -> None:
+    """Makes a jar of one Java source.
+
+    Args:
+        source: name of the file in `components/`.
+        classes: the class path that it needs.
+        manifest: attributes of the jar: Main-Class, Premain-Class…
+        result: where the jar goes.
+        log: of the compiler.
+
+    Raises:
+        StackError: it cannot be compiled; one line with the log's path.
+        MissingToolError: there is no Java compiler.
+    """
+    with TemporaryDirectory() as place:
+        file = Path(place) / source
+        file.write_text(source_text(source), encoding="utf-8")
+        out = Path(place) / "classes"
+        run(f"compiling {source}", [tool("javac"), "-cp", classes, "-d", str(out), str(file)], log)
+        lines = ["Manifest-Version: 1.0", *(f"{name}: {value}" for name, value in manifest.items())]
+        with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as jar:
+            jar.writestr("META-INF/MANIFEST.MF", "\r\n".join(lines) + "\r\n\r\n")
+            for path in sorted(out.rglob("*.class")):
+                jar.write(path, path.relative_to(out))
+
+
+def source_text(name: str) -> str:
+    """The text of a source in `components/`."""
+    return resources.files("thingbeam.runners.stack.components").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,181 @@
+"""The stack's Flink: pipelines get there, and state is exact whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from stack_fixtures import Cluster
+from stack_pipelines import KEYS, Append, counted_impulses, refuse
+from thingbeam.runners.stack import StackError
+
+INTERVAL = 0.1
+
+
+def options(flink: Cluster, name: str, **more: object) -> PipelineOptions:
+    """Options of a streaming job with a checkpoint each second and workers as processes."""
+    given = flink.options("PROCESS", checkpoint_ms=1000, max_parallelism=12, **more)
+    return PipelineOptions([*given, f"--job_name={name}"])
+
+
+def numbers_in(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """(number, count) by key, as they were written."""
+    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for line in path.read_text().splitlines() if path.exists() else []:
+        key, number, count = line.split()[:3]
+        found[key].append((int(number), int(count)))
+    return found
+
+
+def assert_state_is_exact(path: Path, total: int) -> None:
+    """Every number came, and each key's count says how many: none was lost from state, none counted twice."""
+    found = numbers_in(path)
+    assert sorted({number for rows in found.values() for number, _ in rows}) == list(range(total))
+    assert {key: max(count for _, count in rows) for key, rows in found.items()} == {
+        str(key): len(range(key, total, KEYS)) for key in range(KEYS)
+    }
+
+
+def await_numbers(flink: Cluster, path: Path, job: str, enough: Callable[[set[int]], bool], seconds: float) -> None:
+    """Waits until the numbers that have come are enough."""
+    until = time.monotonic() + seconds
+    while not enough({number for rows in numbers_in(path).values() for number, _ in rows}):
+        assert time.monotonic() < until, f"{numbers_in(path)}; {flink.rest.failure(job)}"
+        time.sleep(0.1)
+
+
+def loopback_only(flink: Cluster) -> None:
+    """What the cluster's processes listen on, of IPv4 and IPv6, is the loopback address."""
+    inodes: set[str] = set()
+    pids = [status.pid for status in flink.stack.status()]
+    for pid in [*pids, *flink.workers()]:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                target = os.readlink(descriptor)
+            except FileNotFoundError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    listening = [
+        line.split()[1].rpartition(":")[0]
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[9] in inodes
+    ]
+    assert len(listening) >= 8
+    # 127.0.0.1, the same in IPv6, and ::1, in the byte order of /proc/net.
+    local = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert set(listening) <= local
+
+
+def test_the_parts_of_a_cluster(flink: Cluster) -> None:
+    assert {status.name: status.state for status in flink.stack.status()} == {
+        "flink/jobmanager": "ready",
+        "flink/taskmanager-1": "ready",
+        "flink/taskmanager-2": "ready",
+        "flink/jobserver": "ready",
+        "flink/zookeeper": "ready",
+    }
+    assert flink.rest.taskmanagers() == ["taskmanager-1", "taskmanager-2"]
+
+
+def test_a_batch_with_workers_in_this_process(flink: Cluster, tmp_path: Path) -> None:
+    out = str(tmp_path / "sums")
+    with beam.Pipeline(options=PipelineOptions(flink.options(parallelism=2))) as pipeline:
+        numbers = pipeline | beam.Create([(number % 3, number) for number in range(300)])
+        sums = numbers | beam.CombinePerKey(sum) | beam.MapTuple(lambda key, total: f"{key} {total}")
+        _ = sums | beam.ParDo(Append(out))
+    assert sorted(Path(out).read_text().splitlines()) == [f"{key} {sum(range(key, 300, 3))}" for key in range(3)]
+
+
+def test_a_job_that_fails_says_why(flink: Cluster) -> None:
+    name = f"failing-{uuid.uuid4().hex[:8]}"
+    more = [f"--job_name={name}", "--number_of_execution_retries=0"]
+    pipeline = beam.Pipeline(options=PipelineOptions(flink.options("PROCESS", more=more)))
+    _ = pipeline | beam.Create([1]) | beam.Map(refuse)
+    with pytest.raises(RuntimeError, match="this element is not for me"):
+        pipeline.run().wait_until_finish()
+    job = flink.rest.job(name)
+    assert job.state == "FAILED"
+    with pytest.raises(StackError, match=rf"^job {job.id} is FAILED: "):
+        flink.rest.wait(job.id, "FINISHED")
+
+
+def test_state_is_exact_whatever_is_killed(flink: Cluster, tmp_path: Path) -> None:
+    """A worker, a TaskManager and the JobManager, one after the other, while numbers come and are counted."""
+    name, path, total = f"killed-{uuid.uuid4().hex[:8]}", tmp_path / "numbers", 450
+    pipeline = beam.Pipeline(options=options(flink, name, parallelism=2))
+    counted_impulses(pipeline, float(int(time.time()) + 5), total, INTERVAL, str(path))
+    pipeline.run()
+    cluster = flink.rest
+    job = cluster.job(name).id
+    try:
+        await_numbers(flink, path, job, lambda numbers: len(numbers) > 20, 60)
+        cluster.wait_for_checkpoints(job, 2)
+        loopback_only(flink)
+        recovered: dict[str, float] = {}
+
+        def recovery(what: str) -> None:
+            begun = time.monotonic()
+            cluster.wait(job, "RUNNING")
+            cluster.wait_for_tasks(job)
+            newest = round((time.time() - float(path.read_text().split()[-1])) / INTERVAL)
+            seen = max(number for rows in numbers_in(path).values() for number, _ in rows)
+            await_numbers(flink, path, job, lambda numbers: max(numbers) > min(seen + 5, total - 2), 60)
+            cluster.wait_for_checkpoints(job, 1)
+            recovered[what] = time.monotonic() - begun
+            assert newest >= 0
+
+        workers = flink.workers()
+        assert workers
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(1)
+        recovery("worker")
+        flink.kill("taskmanager-1")
+        flink.restart("taskmanager-1")
+        recovery("taskmanager")
+        flink.kill("jobmanager")
+        flink.restart("jobmanager")
+        recovery("jobmanager")
+        print({what: f"{seconds:.1f} s" for what, seconds in recovered.items()})
+        await_numbers(flink, path, job, lambda numbers: len(numbers) == total, 90)
+    finally:
+        cluster.cancel(job)
+    assert_state_is_exact(path, total)
+    assert cluster.state(job) == "CANCELED"
+
+
+def test_stop_and_resume_at_another_parallelism(flink: Cluster, tmp_path: Path) -> None:
+    name, path, total = f"rescaled-{uuid.uuid4().hex[:8]}", tmp_path / "numbers", 150
+    start = float(int(time.time()) + 3)
+
+    def submit(parallelism: int, savepoint: str = "") -> str:
+        pipeline = beam.Pipeline(options=options(flink, name, parallelism=parallelism, savepoint=savepoint))
+        counted_impulses(pipeline, start, total, INTERVAL, str(path))
+        pipeline.run()
+        return flink.rest.job(name).id
+
+    cluster = flink.rest
+    job = submit(1)
+    await_numbers(flink, path, job, lambda numbers: len(numbers) > 20, 60)
+    savepoint = cluster.stop(job)
+    assert cluster.state(job) == "FINISHED"
+    assert Path(savepoint.removeprefix("file:")).is_dir()
+    assert len({number for rows in numbers_in(path).values() for number, _ in rows}) < total
+    resumed = submit(4, savepoint)
+    assert resumed != job
+    try:
+        await_numbers(flink, path, resumed, lambda numbers: len(numbers) == total, 90)
+    finally:
+        cluster.cancel(resumed)
+    assert_state_is_exact(path, total)
