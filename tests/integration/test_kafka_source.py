@@ -81,7 +81,7 @@ def test_records_survive_a_shuffle(kafka: Broker) -> None:
         records = pipeline | ReadFromKafka(kafka.address, topic, stop="latest") | beam.Reshuffle()
         assert_that(
             records | beam.Map(lambda r: (r.offset, r.value, r.headers)),
-            equal_to([(n, b"%d" % n, []) for n in range(50)]),
+            equal_to([(n, b"%d" % n, ()) for n in range(50)]),
         )
 
 
