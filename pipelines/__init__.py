@@ -1,0 +1,1 @@
+"""Applications: one module each, whose body reads as its specification."""
