@@ -106,7 +106,7 @@ class HomeJob:
                 read = pipeline | f"Read{kind.capitalize()}" >> ReadFromFiles(
                     files, Event, kind, batches=True, redact=redact
                 )
-                checked = read.records | f"Take{kind.capitalize()}" >> ParseEvents(
+                checked = read.records | f"Parse{kind.capitalize()}" >> ParseEvents(
                     batches=True, limits=self.settings.limits
                 )
                 events.append(checked.events)

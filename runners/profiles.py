@@ -7,7 +7,7 @@ import io
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -160,5 +160,5 @@ class _Tolerant:
         return self
 
 
-def _subclasses(of: type) -> list[type]:
+def _subclasses(of: type[Any]) -> list[type[Any]]:
     return [found for child in of.__subclasses__() for found in (child, *_subclasses(child))]

@@ -2,7 +2,7 @@
 
     python kafka_job.py ENDPOINT ARGUMENTS.json
 
-Arguments: `servers`, `source` (of ReadFromKafka), `out` (a file), `sink` (a topic, or none), `windows` (seconds, or none).
+Arguments: `servers`, `source` (of ReadFromKafka), `out` (a file), `sink` (a topic), `windows` (seconds).
 Every record becomes a line `TIME PARTITION OFFSET EVENT_MICROS VALUE` of the file before its bundle ends; every window
 that closes a line `window END COUNT`.
 """
@@ -74,7 +74,8 @@ def main(endpoint: str, arguments: dict[str, Any]) -> None:
     if "event_time" in source:
         source["event_time"] = JsonTime(source["event_time"])
     pipeline = beam.Pipeline(options=options(endpoint))
-    records = pipeline | ReadFromKafka(arguments["servers"], **source) | "Append" >> beam.ParDo(Append(arguments["out"]))
+    read = pipeline | ReadFromKafka(arguments["servers"], **source)
+    records = read | "Append" >> beam.ParDo(Append(arguments["out"]))
     if arguments.get("sink"):
         records | WriteToKafka(arguments["servers"], arguments["sink"])
     if arguments.get("windows"):

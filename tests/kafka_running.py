@@ -9,15 +9,38 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import confluent_kafka
 
 from structure import CHECKOUT
 from thingbeam.runners.prism import prism
+
+collected: dict[str, list[Any]] = {}
+
+
+class Collect(beam.DoFn):
+    """Elements to a list, where the worker is a thread of this process."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def process(self, element: Any) -> None:
+        collected[self._name].append(element)
+
+
+def collect(elements: Any) -> str:
+    """The name under which `collected` has the elements of a PCollection when the embedded runner is done."""
+    name = uuid.uuid4().hex
+    collected[name] = []
+    elements | f"Collect{name}" >> beam.ParDo(Collect(name))
+    return name
+
 
 JOB = CHECKOUT / "tests" / "kafka_job.py"
 

@@ -140,7 +140,7 @@ class _Parse(beam.DoFn):
         if missing:
             message = f"not records of Event: without {', '.join(missing)}"
             letter = self._letter(str(records.schema).encode(), source, "", codes.SCHEMA_MISMATCH, message)
-            return Parsed(_NO_ROWS, [], [letter], records.num_rows, records.num_rows, 0)
+            return Parsed(_NO_ROWS, [], [letter], 1, 1, 0)
         events: list[Event] = []
         dead: list[DeadLetter] = []
         for number, event in enumerate(from_record_batch(records, Event), first):

@@ -50,14 +50,16 @@ class HomeZones:
             ValueError: the file is not there, lacks a column, or names what is no time zone.
         """
         try:
-            with Path(path).open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError) as error:
+            # Spreadsheets write a byte order mark.
+            with Path(path).open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                rows, columns = list(reader), reader.fieldnames or ()
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"cannot read the time zones in {path}: {error}") from error
-        try:
-            return cls(default, {row["home_id"]: row["timezone"] or "" for row in rows})
-        except KeyError as error:
-            raise ValueError(f"{path} has no column {error}; it needs home_id,timezone in its first line") from error
+        for column in ("home_id", "timezone"):
+            if column not in columns:
+                raise ValueError(f"{path} has no column {column!r}; it needs home_id,timezone in its first line")
+        return cls(default, {row["home_id"]: row["timezone"] or "" for row in rows})
 
     def __call__(self, home_id: str | None) -> str:
         """The zone of a home."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -20,6 +20,7 @@ __all__ = [
 
 LOGGER: Final = logging.getLogger("thingbeam.kafka")
 
+T = TypeVar("T")
 Partition = tuple[str, int]
 BEGINNING: Final = -2
 END: Final = -1
@@ -38,7 +39,22 @@ _REFUSALS: Final = frozenset(
 _MISSING: Final = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
+# A broker that has just begun, or just taken over.
+_PASSING: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._WAIT_COORD,
+        KafkaError._TRANSPORT,
+    }
+)
 _SLICE_S: Final = 1.0
+_AGAIN_S: Final = 0.2
 
 
 class Health:
@@ -119,10 +135,7 @@ def partition_counts(consumer: Consumer, timeout: float) -> dict[str, int]:
     Raises:
         ConnectorError: there was no answer.
     """
-    try:
-        topics = consumer.list_topics(timeout=timeout).topics
-    except KafkaException as error:
-        raise failure_of(error.args[0], "listing topics") from error
+    topics = _ask(lambda left: consumer.list_topics(timeout=left), "listing topics", timeout).topics
     return {
         name: len(about.partitions)
         for name, about in topics.items()
@@ -147,10 +160,7 @@ def offsets_at(
     if not partitions:
         return {}
     asked = [TopicPartition(topic, partition, millis) for topic, partition in partitions]
-    try:
-        answers = consumer.offsets_for_times(asked, timeout)
-    except KafkaException as error:
-        raise failure_of(error.args[0], _names(partitions)) from error
+    answers = _ask(lambda left: consumer.offsets_for_times(asked, left), _names(partitions), timeout)
     for answer in answers:
         if answer.error is not None:
             raise failure_of(answer.error, f"{answer.topic}[{answer.partition}]")
@@ -163,11 +173,13 @@ def committed(consumer: Consumer, partitions: Sequence[Partition], timeout: floa
     Raises:
         ConnectorError: there was no answer.
     """
-    try:
-        answers = consumer.committed([TopicPartition(*partition) for partition in partitions], timeout)
-    except KafkaException as error:
-        raise failure_of(error.args[0], "asking for the group's offsets") from error
-    return {(a.topic, a.partition): (a.offset, a.metadata or "") for a in answers if a.error is None and a.offset >= 0}
+    asked = [TopicPartition(*partition) for partition in partitions]
+    answers = _ask(lambda left: consumer.committed(asked, left), "asking for the group's offsets", timeout)
+    failed = next((answer.error for answer in answers if answer.error is not None), None)
+    if failed is not None:
+        # To take a partition for one without an offset would begin somewhere else.
+        raise failure_of(failed, "asking for the group's offsets")
+    return {(a.topic, a.partition): (a.offset, a.metadata or "") for a in answers if a.offset >= 0}
 
 
 def first_record_times(
@@ -196,6 +208,18 @@ def first_record_times(
     finally:
         consumer.unassign()
     return found
+
+
+def _ask(question: Callable[[float], T], what: str, timeout: float) -> T:
+    """The answer; asked again while the cluster is only changing."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            return question(max(_AGAIN_S, until - time.monotonic()))
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or time.monotonic() + _AGAIN_S >= until:
+                raise failure_of(error.args[0], what) from error
+            time.sleep(_AGAIN_S)
 
 
 def _names(partitions: Sequence[Partition]) -> str:

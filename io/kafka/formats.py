@@ -66,7 +66,7 @@ class JsonFormat(Generic[RecordType]):
         """
         found = decode_json_lines(value.replace(b"\n", b" "), self.record)
         if len(found) != 1:
-            raise ValueError("an empty message")
+            raise ValueError(f"{len(found)} JSON documents in one message")
         return found[0]
 
 

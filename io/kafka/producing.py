@@ -185,7 +185,8 @@ class BundleProducer:
                 self._check_refusal()
             except KafkaException as error:
                 if error.args[0].code() in _TOO_LARGE:
-                    self._refuse(message, error.args[0])
+                    self._refused.append(Refused(message, error.args[0].str()))
+                    self._sent = [sent for sent in self._sent if sent is not message]
                     return
                 raise failure_of(error.args[0], f"topic {topic}") from error
 
@@ -198,17 +199,12 @@ class BundleProducer:
         )
         self._failed.append((error, outgoing))
 
-    def _refuse(self, message: Outgoing, error: KafkaError) -> None:
-        self._refused.append(Refused(message, error.str()))
-
     def _finish(self) -> None:
         for attempt in range(self._attempts):
             self._flush()
             failed, self._failed = self._failed, []
             again = [(error, message) for error, message in failed if error.code() not in _TOO_LARGE]
-            for error, message in failed:
-                if error.code() in _TOO_LARGE:
-                    self._refuse(message, error)
+            again += self._send_apart([(error, message) for error, message in failed if error.code() in _TOO_LARGE])
             if not again:
                 return
             error = again[0][0]
@@ -220,9 +216,31 @@ class BundleProducer:
             LOGGER.warning("%d messages were not acknowledged: %s; sending them anew", len(again), error.str())
             if error.fatal():
                 self.abandon()
-            time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 2.0**attempt)))  # noqa: S311 - spreads load, no secret
+            time.sleep(_pause(attempt))
             for _, message in again:
                 self._produce(message)
+
+    def _send_apart(self, failed: list[tuple[KafkaError, Outgoing]]) -> list[tuple[KafkaError, Outgoing]]:
+        """Send halves, and halves of those that fail, until it is known which messages are themselves too large.
+
+        A broker refuses a whole batch, be it for one large message or since the topic takes smaller batches than the
+        client makes. Returns what failed for another reason.
+        """
+        others: list[tuple[KafkaError, Outgoing]] = []
+        middle = len(failed) // 2
+        for half in (failed[:middle], failed[middle:]):
+            if len(failed) == 1 and half:
+                self._refused.append(Refused(half[0][1], half[0][0].str()))
+                continue
+            for _, message in half:
+                self._produce(message)
+            self._flush()
+            again, self._failed = self._failed, []
+            others += [(error, message) for error, message in again if error.code() not in _TOO_LARGE]
+            large = [(error, message) for error, message in again if error.code() in _TOO_LARGE]
+            if large:
+                others += self._send_apart(large)
+        return others
 
     def _flush(self) -> None:
         producer = self._ready()
@@ -245,30 +263,47 @@ class BundleProducer:
         self._open = True
 
     def _finish_transaction(self) -> None:
-        for attempt in range(self._attempts):
-            if not self._sent:
-                return
+        attempt = 0
+        suspects: set[Outgoing] = set()
+        while self._sent:
             if not self._open:
-                self._begin_transaction()
-                for message in self._sent:
-                    self._produce(message)
+                self._send_again(suspects)
             self._flush()
             failed, self._failed = self._failed, []
-            too_large = [message for error, message in failed if error.code() in _TOO_LARGE]
             if not failed and self._commit_transaction():
                 self._sent.clear()
                 return
-            for error, message in failed:
-                if error.code() in _TOO_LARGE:
-                    self._refuse(message, error)
-            self._sent = [message for message in self._sent if not _is_among(message, too_large)]
             self.abandon()
-            if failed and not too_large and not _may_pass(failed[0][0]):
+            large = {_content(message) for error, message in failed if error.code() in _TOO_LARGE}
+            if large:
+                suspects |= large
+                if len(large) == 1:
+                    self._refuse_sent(large, failed[0][0])
+                continue
+            if failed and not _may_pass(failed[0][0]):
                 raise failure_of(failed[0][0], f"topic {failed[0][1].topic}")
-            if not too_large:
-                time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 2.0**attempt)))  # noqa: S311 - spreads load, no secret
-        if self._sent:
-            raise SendError(f"a transaction of {len(self._sent)} messages was aborted {self._attempts} times")
+            attempt += 1
+            if attempt == self._attempts:
+                raise SendError(f"a transaction of {len(self._sent)} messages was aborted {attempt} times")
+            time.sleep(_pause(attempt))
+
+    def _send_again(self, suspects: set[Outgoing]) -> None:
+        """All of the bundle in a new transaction, in order; what may be too large each in a batch of its own."""
+        self._begin_transaction()
+        for message in self._sent:
+            suspect = _content(message) in suspects
+            if suspect:
+                self._flush()
+            self._produce(message)
+            if suspect:
+                self._flush()
+            if self._failed:
+                return
+
+    def _refuse_sent(self, contents: set[Outgoing], error: KafkaError) -> None:
+        refused = [message for message in self._sent if _content(message) in contents]
+        self._refused += [Refused(message, error.str()) for message in refused]
+        self._sent = [message for message in self._sent if _content(message) not in contents]
 
     def _commit_transaction(self) -> bool:
         """Whether it was committed; if not, it can only be aborted."""
@@ -304,8 +339,14 @@ def _pairs(headers: Any) -> list[tuple[str, str | bytes | None]] | None:
     return list(headers) if headers else None
 
 
-def _is_among(message: Outgoing, others: list[Outgoing]) -> bool:
-    return any(message[:3] == other[:3] for other in others)
+def _content(message: Outgoing) -> Outgoing:
+    """What tells messages apart; those that are alike share their fate."""
+    return Outgoing(message.topic, message.value, message.key)
+
+
+def _pause(attempt: int) -> float:
+    """Seconds before the next attempt, with full jitter."""
+    return random.uniform(0, min(_LONGEST_PAUSE_S, 2.0**attempt))  # noqa: S311 - spreads load, no secret
 
 
 def _may_pass(error: KafkaError) -> bool:

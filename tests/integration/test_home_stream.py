@@ -9,8 +9,8 @@ watermark's trail decides what is late:
   a trail of 10, nothing is late.
 - A trail of 1 minute and a shuffle of 10 lose what `Gate`, below, works out by itself.
 
-The month goes through in batches of a quarter of an hour or so and slices of 15 minutes, half a minute each; batches and
-slices of a minute would take BundleBasedDirectRunner eight minutes for a month, so those are tried on four days.
+The month goes through in batches of a quarter of an hour or so and slices of 15 minutes. Batches and slices of a minute
+would take BundleBasedDirectRunner eight minutes for a month, so those are tried on four days.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import msgspec
 import pytest
+from apache_beam.utils.timestamp import Timestamp
+
 from comparison import assert_same
 from house import DEVICES, EVENTS, SECOND, ZONE, Line, read_lines, shuffled
 from pipelines_under_test import Given, Ran, a_stream, assert_accounted, key_of, of_type, run, run_stream
-
 from thingbeam.schemas import Blob, Event, EventBatch
 from thingbeam.transforms import DeviceHistory, HomeZones, ParseEvents
 
@@ -110,7 +110,9 @@ def assert_equal_to_bounded(found: Ran, lines: Sequence[Line]) -> None:
     # The hours after that of the device's last event that begin less than 24 h after it.
     spoke = {device: max(row.last for row in plain.records("sessions") if row.device_id == device)
              for device in DEVICES.values()}  # fmt: skip
-    silent = {device: len(range(at.micros // HOUR * HOUR + HOUR, at.micros + DAY, HOUR)) for device, at in spoke.items()}
+    silent = {
+        device: len(range(at.micros // HOUR * HOUR + HOUR, at.micros + DAY, HOUR)) for device, at in spoke.items()
+    }
     series = {(row.device_id, row.attribute) for row in plain.records("usage")}
     assert extra == {(device, attribute): silent[device] for device, attribute in series}
     assert {row.count for row in found.latest("usage") if key_of(row) not in keys} == {0}
@@ -203,11 +205,8 @@ class Gate:
 def late_of(bundles: Sequence[Sequence[Line]], trail: int, slice_length: int) -> list[Line]:
     """The lines whose slice is closed when they come."""
     # A device is in the shard that it is in: which devices share one is no question of time.
-    ids = [Event.of("e", 0, device, "c", "a", None) for device in DEVICES.values()]  # type: ignore[arg-type]
-    ids = [event._replace(event_time=beam.utils.timestamp.Timestamp(0)) for event in ids]
-    shard_of = {
-        event.device_id: shard for shard, part in EventBatch.from_events(ids).shards(12) for event in part.to_events()
-    }
+    ids = EventBatch.from_events([Event.of("e", Timestamp(0), device, "c", "a", None) for device in DEVICES.values()])
+    shard_of = {event.device_id: shard for shard, part in ids.shards(12) for event in part.to_events()}
     gates: dict[int, Gate] = defaultdict(lambda: Gate(slice_length))
     late, newest = [], 0
     for bundle in bundles:

@@ -13,14 +13,15 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
+
 from house import DEVICES, EVENTS, SECOND, ZONE, Line, Minute, pieces, read_lines, read_table, shuffled
 from pipelines_under_test import Given, Ran, assert_accounted, run, without_revisions
-
 from thingbeam.schemas import Blob
 from thingbeam.transforms import DeviceHistory, HomeZones, ParseEvents
 
@@ -159,7 +160,7 @@ def test_sessions(job: Path, lines: list[Line]) -> None:
     expected = []
     for device, mine in times.items():
         edges = [0, *(at for at in range(1, len(mine)) if mine[at] - mine[at - 1] >= 600), len(mine)]
-        runs = [mine[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+        runs = [mine[begin:end] for begin, end in pairwise(edges)]
         expected += [(device, of[0], of[-1], of[-1] + 600, len(of)) for of in runs]
     rows = written(job, "sessions")
     found = [

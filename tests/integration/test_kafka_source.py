@@ -17,7 +17,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.utils.timestamp import Timestamp
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from kafka_running import Output, committed, produce, running, wait_for
+from kafka_running import Output, collect, collected, committed, produce, running, wait_for
 from stack_fixtures import Broker
 from thingbeam.io.kafka import JsonTime, KafkaBatch, KafkaConfig, KafkaRecord, ReadFromKafka
 from thingbeam.io.kafka.lag import lag
@@ -27,18 +27,11 @@ NOON = 1_769_860_800_000
 
 def read(broker: Broker, topics: Any, **how: Any) -> list[Any]:
     """What a bounded read gives."""
-    found: list[Any] = []
     how.setdefault("stop", "latest")
     with beam.Pipeline(FnApiRunner()) as pipeline:
         records = pipeline | ReadFromKafka(broker.address, topics, **how)
-        # The embedded runner's workers are threads of this process.
-        token = f"{time.time_ns()}"
-        _collected[token] = found
-        records | beam.Map(lambda record, token=token: _collected[token].append(record))
-    return found
-
-
-_collected: dict[str, list[Any]] = {}
+        name = collect(records)
+    return collected.pop(name)
 
 
 def fill(broker: Broker, topic: str, values: dict[int, list[tuple[bytes, int]]]) -> None:
@@ -251,7 +244,8 @@ def test_endless_new_partitions_and_topics_are_read(kafka: Broker, tmp_path: Pat
         time.sleep(6)
         produce(kafka.address, live(first, [0], 10))
         wait_for(until(out, lambda o: len(o.values) >= 10), 60, "the first partition", job)
-        AdminClient({"bootstrap.servers": kafka.address}).create_partitions([NewPartitions(first, 3)])[first].result()
+        admin = AdminClient({"bootstrap.servers": kafka.address})
+        admin.create_partitions([NewPartitions(first, 3)])[first].result()
         second = kafka.topic(name, partitions=1)
         time.sleep(1)
         produce(kafka.address, live(first, [1, 2], 20))

@@ -45,5 +45,5 @@ def test_what_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("duration", [-1, -0.5, datetime.timedelta(seconds=-1)])
 def test_below_zero(duration: Duration) -> None:
-    with pytest.raises(ValueError, match="hold: .* is below 0"):
+    with pytest.raises(ValueError, match=r"hold: .* is below 0"):
         micros_of_duration(duration, "hold")

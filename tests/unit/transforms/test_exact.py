@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.utils.timestamp import Timestamp
+
 from columnar import DAY, HOUR, MINUTE, SECOND, micros, said, sign
 from pipelines_under_test import Given, Look, Ran, SoFar, key_of, of_type, run, run_stream, without_revisions
-
 from thingbeam.schemas import Event, EventBatch, Session
 from thingbeam.schemas.arrow import from_record_batch
 from thingbeam.transforms import CapabilityTable, HomeZones
@@ -181,7 +181,7 @@ def test_a_leap_of_the_watermark_closes_all_slices_in_order() -> None:
 
 def test_more_slices_wait_than_there_are_bags() -> None:
     """Rows of slices eight apart wait in one bag, and each leaves it with its own slice."""
-    times = [minute * MINUTE + second for minute in range(0, 40) for second in (1, 2)]
+    times = [minute * MINUTE + second for minute in range(40) for second in (1, 2)]
     stream = TestStream().add_elements(batch(*[said(at, 1.0, event_id=f"e{at}") for at in times]))
     for minute in range(1, 41):
         stream.advance_watermark_to(moment(minute * MINUTE))
@@ -196,7 +196,9 @@ def test_more_slices_wait_than_there_are_bags() -> None:
 @pytest.mark.parametrize("slice_length", ["1s", "60s", "15m"])
 def test_no_result_depends_on_the_length_of_a_slice(slice_length: str) -> None:
     rng = random.Random(2)
-    events = [said(rng.uniform(0, 2 * HOUR), rng.choice(["on", "off"]), "switch", device=f"d{n % 3}") for n in range(60)]
+    events = [
+        said(rng.uniform(0, 2 * HOUR), rng.choice(["on", "off"]), "switch", device=f"d{n % 3}") for n in range(60)
+    ]
     stream = TestStream().add_elements(batch(*events)).advance_watermark_to_infinity()
     found = streamed(stream, slice_length=slice_length)
     expected = streamed(TestStream().add_elements(batch(*events)).advance_watermark_to_infinity(), slice_length="5m")
@@ -315,7 +317,7 @@ def test_what_was_closed_stays_closed_when_nothing_else_is_remembered(silence: f
 class TestOnFnApiRunner:
     """The same step on another runner, which takes all of a bounded input before it fires the first timer."""
 
-    NAMED: Final = {"table": TABLE, "horizon": "60s", "hold": "1h", "retention": "1d"}
+    NAMED: Final = {"table": TABLE, "horizon": "60s", "hold": "1h", "retention": "1d", "period": "1d"}
 
     def exact(self, events: Sequence[Event], pieces: int, emit_distinct: bool = False) -> Ran:
         history = DeviceHistory(**self.NAMED)._history
@@ -351,7 +353,7 @@ class TestOnFnApiRunner:
         for name in (ACTIVITIES, SESSIONS, USAGE):
             ours, theirs = found.records(name), expected.records(name)
             assert {key_of(row): row.end for row in ours} == {key_of(row): row.end for row in theirs}
-            assert len(ours) == len(theirs) > 10
+            assert len(ours) == len(theirs) >= 10
         assert found.counts["counted"] == expected.counts["counted"] == 120
 
     def test_no_state_is_left(self) -> None:

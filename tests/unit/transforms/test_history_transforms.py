@@ -13,10 +13,10 @@ import pytest
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
+
 from comparison import GAP_S, SECOND, assert_same, by_rule
 from pipelines_under_test import Given, Ran, a_stream, of_type, run, run_stream
 from streams import HOMES, STREAM_ROLES, disorder, random_stream, role_of
-
 from thingbeam.schemas import Activity, DeadLetter, Event, EventBatch, Session, Usage
 from thingbeam.transforms import (
     Activities,
@@ -102,7 +102,9 @@ def assert_by_rule(found: Ran, events: Sequence[Event], period: str, until: int 
     assert found.counts["counted"] + found.counts["duplicates"] + found.counts["ignored"] == len(events)
 
 
-@pytest.mark.parametrize(("seeds", "period"), [(range(300, 306), "1h"), (range(306, 309), "15m"), (range(309, 315), "1d")])
+@pytest.mark.parametrize(
+    ("seeds", "period"), [(range(300, 306), "1h"), (range(306, 309), "15m"), (range(309, 315), "1d")]
+)
 def test_elements_among_malformed_ones(seeds: range, period: str) -> None:
     rng = random.Random(seeds.start)
     events = finite(many_streams(seeds))

@@ -13,9 +13,9 @@ import apache_beam as beam
 import pytest
 from apache_beam.transforms.window import FixedWindows, GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
+
 from columnar import HOUR, said, seconds, sign
 from pipelines_under_test import Given, Ran, run
-
 from thingbeam.schemas import DeadLetter, Event, EventBatch
 from thingbeam.schemas.batch import Description
 from thingbeam.transforms import CapabilityTable, HomeZones
@@ -84,7 +84,8 @@ def test_a_shard_is_the_same_in_every_process_and_release() -> None:
 
 
 def test_the_golden_shards() -> None:
-    """Worked out here from the definition: SplitMix64's finaliser (https://prng.di.unimi.it/splitmix64.c), modulo 12."""
+    """Worked out from the definition: SplitMix64's finaliser, https://prng.di.unimi.it/splitmix64.c, modulo 12."""
+
     def finalise(word: int) -> int:
         word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64

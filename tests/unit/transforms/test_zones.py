@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 from apache_beam.utils.timestamp import Timestamp
-from pipelines_under_test import Given, run
 
+from pipelines_under_test import Given, run
 from thingbeam.schemas import Event, EventBatch, Usage
 from thingbeam.transforms import HomeZones, UsageByHour
 
@@ -91,16 +91,17 @@ def test_days_in_paris(on: str, off: str, day: str, hours: int) -> None:
 
 @pytest.mark.parametrize(
     ("zone", "offset", "starts"),
-    [("Asia/Kolkata", "+05:30", ("18:00", "19:00", "20:00")), ("Asia/Kathmandu", "+05:45", ("18:00", "19:00", "20:00"))],
+    [
+        ("Asia/Kolkata", "+05:30", ("18:00", "19:00", "20:00")),
+        ("Asia/Kathmandu", "+05:45", ("18:00", "19:00", "20:00")),
+    ],
 )
 def test_hours_that_begin_at_half_past_and_a_quarter_past(zone: str, offset: str, starts: tuple[str, ...]) -> None:
     """On from 13:00 UTC (18:30 in Kolkata, 18:45 in Kathmandu) for two hours less five minutes."""
     found = hours_of([switch("2007-04-02T13:00", "on"), switch("2007-04-02T14:55", "off")], HomeZones(zone))["lamp"]
     first = 30 if zone == "Asia/Kolkata" else 15
     seconds = [first * MINUTE, HOUR, (115 - 60 - first) * MINUTE]
-    assert found == [
-        (f"2007-04-02T{start}:00{offset}", HOUR, on) for start, on in zip(starts, seconds, strict=True)
-    ]
+    assert found == [(f"2007-04-02T{start}:00{offset}", HOUR, on) for start, on in zip(starts, seconds, strict=True)]
 
 
 def test_half_an_hour_comes_twice_on_lord_howe() -> None:
