@@ -38,7 +38,7 @@ def account_of(result: Any) -> dict[str, int]:
         result: what `pipeline.run()` gave.
     """
     found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
-    counts = dict[str, int].fromkeys(_COUNTS, 0)
+    counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
     for counter in found:
         name = counter.key.metric.name
         if name in counts:
@@ -55,7 +55,7 @@ def with_files(counts: Mapping[str, int], rows: Mapping[str, int]) -> dict[str, 
         counts: of the parsers and rules, as `account_of` gives them.
         rows: rows in the files, by kind; those of `dead-letters` at least.
 
-    >>> counts = dict[str, int].fromkeys(_COUNTS, 0) | {"lines": 9, "events": 9, "counted": 9}
+    >>> counts: dict[str, int] = dict.fromkeys(_COUNTS, 0) | {"lines": 9, "events": 9, "counted": 9}
     >>> found = with_files(counts, {"dead-letters": 1, "usage": 4})
     >>> found["lines"], found["failed_lines"], found["unread_lines"], found["usage"], balance(found)
     (10, 1, 1, 4, None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from thingbeam.runners.stack.cache import cache_directory
@@ -28,7 +28,7 @@ def install_prism() -> Path:
 
 
 @contextlib.contextmanager
-def prism() -> Iterator[str]:
+def prism() -> Generator[str]:
     """A Prism of one's own: gives the address of its job service, and ends it afterwards.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -63,7 +63,7 @@ class StateFile:
         return state
 
     @contextmanager
-    def changing(self) -> Iterator[tuple[State, Save]]:
+    def changing(self) -> Generator[tuple[State, Save]]:
         """Holds the lock: gives the state, and what saves it. What was not saved is lost.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -360,7 +360,7 @@ def _all_kinds() -> Mapping[str, type[Component]]:
 
 
 @contextmanager
-def running(directory: Path | str, *components: Component) -> Iterator[Stack]:
+def running(directory: Path | str, *components: Component) -> Generator[Stack]:
     """A stack of one's own for a while: up, then down, and gone with this process even if that is killed.
 
     Args:

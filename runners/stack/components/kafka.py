@@ -172,7 +172,8 @@ class Kafka(Component):
             raise ModuleNotFoundError("Kafka's client is not installed: pip install 'thingbeam[kafka]'") from error
         # What librdkafka logs while nobody answers would go to standard error.
         settings: dict[str, Any] = {"bootstrap.servers": place.address("kafka"), "log_level": 0}
-        return AdminClient(settings | {"error_cb": lambda error: None})
+        settings["error_cb"] = lambda error: None
+        return AdminClient(settings)
 
     def _properties(self, place: Place) -> dict[str, object]:
         extra = PROTOCOLS[1:] if self.secured else ()

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 
 import lines
 import thingbeam
 from thingbeam.runners.cli import main
+from thingbeam.runners.home_cli import home
 
 SOURCE = Path(thingbeam.__file__).resolve().parents[1]
 
@@ -287,6 +289,16 @@ def test_help_of_home_names_every_option_under_a_heading(shell: Shell) -> None:
     ]  # fmt: skip
     assert "passed to Beam as they are" in " ".join(said.split())
     assert "Exit status: 0, done; 1, the run failed; 2, a mistake" in " ".join(said.split())
+
+
+def test_the_documentation_has_the_options_and_defaults_that_there_are(checkout: Path) -> None:
+    page = (checkout / "docs" / "command-line.md").read_text()
+    rows = dict(re.findall(r"^\| `(--[\w-]+)[^|]*\| ([^|]*)\|", page, re.MULTILINE))
+    options = {parameter.opts[0]: parameter.default for parameter in home.params if isinstance(parameter, click.Option)}
+    assert list(rows) == list(options)
+    for name, default in options.items():
+        if isinstance(default, str | int) and not isinstance(default, bool):
+            assert rows[name].strip() == f"`{default}`"
 
 
 def test_version(shell: Shell) -> None:

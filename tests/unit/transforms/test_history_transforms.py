@@ -170,7 +170,7 @@ BAD: Final = [bad for bad, _ in MALFORMED]
 @pytest.mark.parametrize("as_batches", [False, True])
 def test_a_stream_with_late_events(seed: int, as_batches: bool) -> None:
     """What is late could be late, nothing else is, and the rest gives what the rules make of it."""
-    bundles, trail, rng = as_stream(seed, [] if as_batches else rng_sample(seed))
+    bundles, trail, rng = as_stream(seed, [] if as_batches else some_bad(seed))
     lateness, slice_s = rng.choice((0, 60)), rng.choice((60, 900))
     newest, watermark = -(1 << 60), -(1 << 60)
     before: list[int] = []
@@ -210,7 +210,7 @@ def test_a_stream_with_late_events(seed: int, as_batches: bool) -> None:
     assert found.cells == found.timers == []
 
 
-def rng_sample(seed: int) -> list[Any]:
+def some_bad(seed: int) -> list[Any]:
     return random.Random(seed).sample(BAD, 5)
 
 
