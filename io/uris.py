@@ -171,4 +171,8 @@ def _config(servers: str, query: Mapping[str, str], settings: Mapping[str, str])
     files = {name: query[name] for name in ("ca", "certificate", "key", "key_password") if name in query}
     if files:
         tls = Tls(files.get("ca"), files.get("certificate"), files.get("key"), files.get("key_password"))
-    return KafkaConfig(servers, tls, sasl, settings, float(query.get("connect_timeout", "30")))
+    try:
+        timeout = _number(query.get("connect_timeout", "30"))
+    except ValueError as error:
+        raise ValueError(f"connect_timeout={query['connect_timeout']}: {error}") from None
+    return KafkaConfig(servers, tls, sasl, settings, timeout)

@@ -251,8 +251,7 @@ class KafkaConfig:
         if isinstance(self.sasl, MskIam) and not self.tls:
             raise ValueError("MSK takes IAM over TLS only: it needs tls=True")
         self._check(_REFUSED)
-        given: Mapping[str, object] = self.settings
-        for name, value in given.items():
+        for name, value in dict[str, object](self.settings).items():
             # A callback would be pickled, and might be one of those that the connector needs for itself.
             if not isinstance(value, (str, int, float, bool)):
                 raise ValueError(f"setting {name}: {type(value).__name__} is no plain value")

@@ -10,7 +10,7 @@ watermark's trail decides what is late:
 - A trail of 1 minute and a shuffle of 10 lose what `Gate`, below, works out by itself.
 
 The month goes through in batches of a quarter of an hour or so and slices of 15 minutes. Batches and slices of a minute
-would take BundleBasedDirectRunner eight minutes for a month, so those are tried on four days.
+would take BundleBasedDirectRunner eight minutes for a month, so those are tried on three days.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def month(shared_data: Path) -> list[Line]:
 
 
 @pytest.fixture(scope="module")
-def four_days(month: list[Line]) -> list[Line]:
-    return [line for line in month if line.time < month[0].time + 4 * DAY]
+def three_days(month: list[Line]) -> list[Line]:
+    return [line for line in month if line.time < month[0].time + 3 * DAY]
 
 
 def built(source: Any, slice_length: str, hold_until: int | None = None) -> dict[str, Any]:
@@ -145,18 +145,18 @@ def test_the_month_shuffled(month: list[Line]) -> None:
 
 
 @pytest.mark.slow
-def test_in_order_minute_by_minute(four_days: list[Line]) -> None:
-    found = streamed(by_minute_of_arrival(four_days), 2 * MINUTE, "60s")
-    assert_all_done(found, len(four_days), 0)
-    assert_equal_to_bounded(found, four_days)
+def test_in_order_minute_by_minute(three_days: list[Line]) -> None:
+    found = streamed(by_minute_of_arrival(three_days), 2 * MINUTE, "60s")
+    assert_all_done(found, len(three_days), 0)
+    assert_equal_to_bounded(found, three_days)
 
 
 @pytest.mark.slow
-def test_shuffled_minute_by_minute(four_days: list[Line]) -> None:
-    arrivals = shuffled(four_days, random.Random(12))
+def test_shuffled_minute_by_minute(three_days: list[Line]) -> None:
+    arrivals = shuffled(three_days, random.Random(12))
     found = streamed(by_minute_of_arrival(arrivals), 10 * MINUTE, "60s")
-    assert_all_done(found, len(arrivals), len(arrivals) - len(four_days))
-    assert_equal_to_bounded(found, four_days)
+    assert_all_done(found, len(arrivals), len(arrivals) - len(three_days))
+    assert_equal_to_bounded(found, three_days)
 
 
 @dataclasses.dataclass
@@ -236,8 +236,8 @@ def assert_loses_only(arrivals: Sequence[Line], bundles: Sequence[Sequence[Line]
 
 
 @pytest.mark.slow
-def test_a_trail_too_short_minute_by_minute(four_days: list[Line]) -> None:
-    arrivals = shuffled(four_days, random.Random(13))
+def test_a_trail_too_short_minute_by_minute(three_days: list[Line]) -> None:
+    arrivals = shuffled(three_days, random.Random(13))
     assert_loses_only(arrivals, by_minute_of_arrival(arrivals), 60, len(arrivals) // 4)
 
 

@@ -12,15 +12,18 @@ import apache_beam as beam
 import confluent_kafka
 import numpy as np
 import pytest
+from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.utils.timestamp import Timestamp
+from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from kafka_running import Output, collect, collected, committed, produce, running, wait_for
 from stack_fixtures import Broker
 from thingbeam.io.kafka import JsonTime, KafkaBatch, KafkaConfig, KafkaRecord, ReadFromKafka
 from thingbeam.io.kafka.lag import lag
+from thingbeam.runners.lag_cli import lag as lag_command
 
 NOON = 1_769_860_800_000
 
@@ -219,6 +222,32 @@ def test_lag(kafka: Broker) -> None:
     behind = lag(KafkaConfig(kafka.address), group, [topic])[1]
     assert (behind.end, behind.records, behind.committed) == (6, 4, 2)
     assert 3600 <= behind.seconds < 3660
+
+
+def test_lag_from_the_command_line(kafka: Broker) -> None:
+    topic, group = kafka.topic(partitions=2), f"g{time.time_ns()}"
+    fill(kafka, topic, {0: [(b"x", NOON)] * 5})
+    uri = f"{kafka.uri}/{topic}?group={group}"
+    said = CliRunner().invoke(lag_command, [uri]).output.splitlines()
+    assert said[0].startswith(f"{topic}[0]: nothing committed, 5 records and ")
+    assert said[-1].startswith("2 partitions, 5 records behind, ")
+    read(kafka, topic, group=group)
+    rows = [json.loads(line) for line in CliRunner().invoke(lag_command, [uri, "--json"]).output.splitlines()]
+    assert [(row["partition"], row["committed"], row["records"]) for row in rows] == [(0, 5, 0), (1, None, 0)]
+    assert CliRunner().invoke(lag_command, [f"{kafka.uri}/{topic}"]).exit_code == 2
+
+
+def test_metrics(kafka: Broker) -> None:
+    topic = kafka.topic(partitions=2)
+    fill(kafka, topic, {0: [(b"abc", NOON)] * 5, 1: [(b"abc", NOON)] * 2})
+    pipeline = beam.Pipeline(FnApiRunner())
+    _ = pipeline | ReadFromKafka(kafka.address, topic, stop="latest", batches=True)
+    result = pipeline.run()
+    result.wait_until_finish()
+    found = result.metrics().query(MetricsFilter().with_namespace("thingbeam.io.kafka"))
+    assert {metric.key.metric.name: metric.committed for metric in found["counters"]}["records_read"] == 7
+    gauges = {metric.key.metric.name: metric.committed.value for metric in found["gauges"]}
+    assert gauges == {f"lag_{unit}/{topic}/{number}": 0 for unit in ("records", "ms") for number in (0, 1)}
 
 
 def job_of(broker: Broker, out: Path, **source: Any) -> dict[str, Any]:

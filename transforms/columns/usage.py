@@ -107,11 +107,14 @@ class UsageColumns(NamedTuple):
         """When the next period that may have a row ends, or else a carried value expires; microseconds."""
         if not state or not len(state["time"]):
             return None
-        expiry = int(state["time"].min()) + self.retention
+        expiry, edge = int(state["time"].min()) + self.retention, int(state["edge"][0])
         until = int(state["until"][0])
+        # One that has expired is kept to the end of the period that it is carried into.
+        if expiry <= until:
+            return edge
         if (state["period"] != NEVER).any() or Liveness.any_may_live(state, until, self.hold):
-            return int(min(max(expiry, until + 1), int(state["edge"][0])))
-        return max(expiry, until + 1)
+            return min(expiry, edge)
+        return expiry
 
     def _points(self, state: Columns, rows: SortedRows, lexicon: Lexicon) -> Columns:
         """Values of series, those of a series together and in order of time, the carried one first."""

@@ -146,7 +146,8 @@ def as_stream(seed: int, bad: Sequence[Any]) -> tuple[list[list[Any]], Callable[
     rng = random.Random(seed)
     silence = rng.random() < 0.4
     events = finite(random_stream(seed, devices=rng.choice((1, 4)), events=70, long_silence=silence))
-    arrivals: list[Any] = disorder(events, rng, 600)
+    # Events are hours apart, so some come hours late.
+    arrivals: list[Any] = disorder(events, rng, rng.choice((600, 4 * 3600, 12 * 3600)))
     for each in bad:
         arrivals.insert(rng.randrange(1, len(arrivals)), each)
     bundles, at = [], 0
@@ -154,7 +155,7 @@ def as_stream(seed: int, bad: Sequence[Any]) -> tuple[list[list[Any]], Callable[
         size = rng.choice((1, 2, 5, 20))
         bundles.append(arrivals[at : at + size])
         at += size
-    return bundles, lambda: rng.choice((0, 0, 30, 120, 600, 900)) * SECOND, rng
+    return bundles, lambda: rng.choice((0, 0, 60, 600, 3600)) * SECOND, rng
 
 
 def time_of(element: Any) -> int:

@@ -176,6 +176,8 @@ def one(**fields: object) -> bytes:
         pytest.param(one(value="x" * 2_000_000), id="a text too long"),
         pytest.param(one(data={"lastReset": "2026-01-01T00:00:00Z"}), id="a last reset"),
         pytest.param(one(data={"lastReset": "x"}), id="a last reset that is no time"),
+        pytest.param(one(data={"last_reset": "2026-01-01T00:00:00Z"}), id="a last reset by its other name"),
+        pytest.param(one(data={"last_reset": "x"}), id="a last reset by its other name that is no time"),
         pytest.param(one(data=[]), id="data that is an array"),
         pytest.param(one(componentId=""), id="no component"),
         pytest.param(b"\xef\xbb\xbf" + one(), id="a byte order mark"),

@@ -80,3 +80,10 @@ def test_no_texts() -> None:
 
 def test_a_text_that_is_no_ascii() -> None:
     check(["2026-03-01T00:00:00Z", "２026-03-01T00:00:0Z", "2026-03-01T00:00:00\u00b2"])
+
+
+@pytest.mark.parametrize("at", range(20))
+@pytest.mark.parametrize("character", "0123456789-:.TZ /")
+def test_any_one_character_that_is_another(at: int, character: str) -> None:
+    for text in ("2024-02-29T23:59:59Z", "1999-12-31T19:30:00Z", "2100-01-01T00:00:00Z", "2000-10-10T10:10:10Z"):
+        check([text, text[:at] + character + text[at + 1 :], text])
