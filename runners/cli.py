@@ -1,4 +1,4 @@
-"""The command line: thingbeam run, thingbeam report, thingbeam stack."""
+"""The command line: thingbeam run, thingbeam report, thingbeam stack, thingbeam lag."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from thingbeam import __version__
 from thingbeam.runners.failures import INTERRUPTED, exit_status
 from thingbeam.runners.home_cli import home
+from thingbeam.runners.lag_cli import lag
 from thingbeam.runners.stack_cli import stack
 
 __all__ = ["main"]
@@ -32,6 +33,7 @@ def run() -> None:
 
 run.add_command(home)
 thingbeam.add_command(stack)
+thingbeam.add_command(lag)
 
 
 @thingbeam.command()

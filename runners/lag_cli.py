@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import click
@@ -23,6 +24,8 @@ def lag(uri: str, as_json: bool) -> None:
     from thingbeam.io.kafka.lag import lag as measure
     from thingbeam.io.uris import parse_kafka_uri
 
+    # The client says it at each attempt, several times a second; we say it once.
+    logging.getLogger("thingbeam.kafka").setLevel(logging.CRITICAL)
     parsed = parse_kafka_uri(uri)
     group = parsed.options.get("group")
     if group is None:

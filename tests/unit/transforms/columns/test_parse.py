@@ -150,6 +150,11 @@ def one(**fields: object) -> bytes:
     "line",
     [
         pytest.param(one(eventTime=2**61 + 1_175_378_400_000), id="a time that overflows to a good one"),
+        pytest.param(one(eventTime=7_258_118_400_000), id="the last time"),
+        pytest.param(one(eventTime=7_258_118_400_001), id="after the last time"),
+        pytest.param(one(eventTime="2200-01-01T00:00:00.000001Z"), id="just after the last time"),
+        pytest.param(one(eventTime=31_536_000_000), id="the first time"),
+        pytest.param(one(eventTime="1970-12-31T23:59:59.999999Z"), id="just before the first time"),
         pytest.param(one(value=10**400), id="an integer beyond doubles"),
         pytest.param(one(value=9007199254740993), id="an integer that needs its digits"),
         pytest.param(one(value=lines.Token("-0.0")), id="minus zero"),
