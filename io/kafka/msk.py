@@ -34,7 +34,7 @@ def msk_token(region: str, profile: str | None = None, role_arn: str | None = No
     try:
         boto3: Any = importlib.import_module("boto3")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("IAM on MSK needs boto3: pip install boto3", name=error.name) from error
+        raise ModuleNotFoundError("IAM on MSK needs boto3: pip install 'thingbeam[aws]'", name=error.name) from error
     session = boto3.Session(profile_name=profile)
     if role_arn is not None:
         given = session.client("sts", region_name=region).assume_role(RoleArn=role_arn, RoleSessionName=_ROLE_SESSION)

@@ -83,6 +83,8 @@ def wheel(sdist: Path) -> Path:
     return build_wheel(sdist, sdist.parent.parent / "wheel")
 
 
+# setuptools 84 imports the standard library's distutils where its own shim was not the first on the import path.
+@pytest.mark.filterwarnings("ignore:The distutils package is deprecated:DeprecationWarning")
 def test_the_checkout_shows_each_part_once() -> None:
     for part in PARTS:
         link = CHECKOUT / "src" / "thingbeam" / part

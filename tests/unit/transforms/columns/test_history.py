@@ -36,7 +36,7 @@ def compare(found: tuple[dict[str, list[Any]], dict[str, int], HistoryState], ex
     assert found[1] == expected[1]
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", range(50))
 def test_bounded_input_at_once(seed: int) -> None:
     rng = random.Random(seed)
     period = rng.choice(PERIODS)
@@ -49,7 +49,7 @@ def test_bounded_input_at_once(seed: int) -> None:
     assert found[2].is_empty
 
 
-@pytest.mark.parametrize("seed", range(80, 160))
+@pytest.mark.parametrize("seed", range(80, 130))
 def test_slices_of_any_length_then_the_end(seed: int) -> None:
     rng = random.Random(seed)
     period = rng.choice(PERIODS)
@@ -61,7 +61,7 @@ def test_slices_of_any_length_then_the_end(seed: int) -> None:
     assert found[2].is_empty
 
 
-@pytest.mark.parametrize("seed", range(160, 220))
+@pytest.mark.parametrize("seed", range(160, 190))
 def test_an_endless_stream_forgets_everything(seed: int) -> None:
     rng = random.Random(seed)
     period = rng.choice(PERIODS)
@@ -84,7 +84,7 @@ def test_an_endless_stream_forgets_everything(seed: int) -> None:
     assert state.is_empty
 
 
-@pytest.mark.parametrize("seed", range(220, 232))
+@pytest.mark.parametrize("seed", range(220, 226))
 def test_waking_when_due_misses_nothing(seed: int) -> None:
     """Calls at the moments that `due` names, and no others, give what is over, when it is over."""
     rng = random.Random(seed)
