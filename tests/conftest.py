@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import setuptools  # noqa: F401 - before anything imports the standard library's distutils, which it replaces
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from hypothesis import settings
 

@@ -36,6 +36,9 @@ from thingbeam.transforms.history import DeviceHistory, Sessions
 from thingbeam.transforms.rules.roles import Role
 from thingbeam.transforms.sharding import ShardEvents
 
+# Whole pipelines for each case: half a minute and more in all.
+pytestmark = pytest.mark.slow
+
 TABLE: Final = CapabilityTable(
     [
         Entry("power", "power", Role("measurement")),

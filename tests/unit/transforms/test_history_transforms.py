@@ -31,6 +31,9 @@ from thingbeam.transforms.capabilities import Entry
 from thingbeam.transforms.history import WindowedResults
 from thingbeam.transforms.rules import Deduplicator, is_ignored, rule_order
 
+# Whole pipelines for each case: half a minute and more in all.
+pytestmark = pytest.mark.slow
+
 TABLE: Final = CapabilityTable([Entry(*key, role) for key, role in STREAM_ROLES.items()])
 ZONES: Final = HomeZones("UTC", HOMES)
 MINUTE: Final = 60 * SECOND
