@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 import apache_beam as beam
 import pyarrow as pa
@@ -36,7 +36,16 @@ from thingbeam.transforms.rules.roles import Role
 from thingbeam.transforms.sharding import DEFAULT_SHARDS, ShardEvents
 from thingbeam.transforms.zones import HomeZones
 
-__all__ = ["Activities", "Deduplicate", "DeviceHistory", "HistoryResults", "Sessions", "UsageByHour", "WindowedResults"]
+__all__ = [
+    "Activities",
+    "Deduplicate",
+    "DeviceHistory",
+    "HistoryResults",
+    "Sessions",
+    "StepOptions",
+    "UsageByHour",
+    "WindowedResults",
+]
 
 _ZONES: Final = HomeZones()
 
@@ -73,23 +82,43 @@ class _RoleOf:
         return self.table.role(description.capability, description.attribute, description.value_type)
 
 
+class StepOptions(TypedDict, total=False):
+    """What every transform of this module may be told.
+
+    Attributes:
+        zones: the homes' time zones; UTC by default.
+        table: the roles of attributes; by default the one that comes with thingbeam.
+        batches: give (name, pyarrow.RecordBatch), and late events as (name, EventBatch).
+        shards: the unit of parallel work (12); the same as long as there is state.
+        allowed_lateness: by how much the watermark must be past a slice before it is closed (60 s).
+        slice_length: the step in which event time advances (60 s); it divides 15 minutes.
+    """
+
+    zones: HomeZones | None
+    table: CapabilityTable | None
+    batches: bool
+    shards: int
+    allowed_lateness: Duration
+    slice_length: Duration
+
+
 class _OneStep(beam.PTransform[Any, Any]):
     """What the transforms here share: shard, let wait, apply the rules, give what is asked."""
 
     def __init__(
         self,
         *,
-        batches: bool,
-        zones: HomeZones | None,
-        shards: int,
-        allowed_lateness: Duration,
-        slice_length: Duration,
-        provisional: Duration | None = None,
+        zones: HomeZones | None = None,
+        table: CapabilityTable | None = None,
+        batches: bool = False,
+        shards: int = DEFAULT_SHARDS,
+        allowed_lateness: Duration = "60s",
+        slice_length: Duration = "60s",
     ) -> None:
         super().__init__()
-        self._provisional = 0 if provisional is None else _positive(provisional, "provisional")
-        self._batches = batches
         self._zones = zones or _ZONES
+        self._table = table or CapabilityTable.default()
+        self._batches = batches
         self._shards = shards
         self._pace = Pace(
             micros_of_duration(allowed_lateness, "allowed_lateness"), micros_of_duration(slice_length, "slice_length")
@@ -99,14 +128,16 @@ class _OneStep(beam.PTransform[Any, Any]):
         self,
         events: Any,
         history: History,
-        table: CapabilityTable | None,
         wanted: str,
         *more: str,
         hold_until: int | None = None,
+        provisional: int = 0,
     ) -> tuple[Any, ...]:
         """The wanted results, then the late events and the dead letters."""
+        distinct = wanted == DISTINCT
+        # What no table has a role for is ignored; where events themselves are asked for, none is.
+        table = None if distinct else self._table
         sharded, dead = events | "Shards" >> ShardEvents(self._shards, self._zones, table)
-        distinct = DISTINCT in (wanted, *more)
         if events.is_bounded:
             # Nothing is late before the end of what is bounded: no state and no timer is needed to wait for it.
             grouped = sharded | "ByShard" >> beam.GroupByKey()
@@ -114,8 +145,8 @@ class _OneStep(beam.PTransform[Any, Any]):
             passed = grouped | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         else:
             step = ExactPass(history, self._pace, emit_distinct=distinct)
-            if self._provisional:
-                step = ProvisionalPass(history, self._pace, self._provisional)
+            if provisional:
+                step = ProvisionalPass(history, self._pace, provisional)
             passed = sharded | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         records = {ACTIVITIES: Activity, SESSIONS: Session, USAGE: Usage}
         given = [self._as_asked(passed[tag], tag, records.get(tag, Event)) for tag in (wanted, *more, LATE)]
@@ -152,20 +183,15 @@ class DeviceHistory(_OneStep):
     `allowed_lateness`; bounded input when it ends.
 
     Args:
-        zones: the homes' time zones; UTC by default.
         session_gap: a silence that ends a session.
         period: of usage: 1h, or 15m, 30m, 1d, … (see `Period`).
-        table: the roles of attributes.
         horizon: of event time in which an event id is not counted twice; by default the allowed lateness.
         hold: how long a silent device's values make rows.
         retention: how long a value is carried at all.
         hold_until: for bounded input, microseconds since 1970 up to which values are held.
-        batches: give (name, pyarrow.RecordBatch), and late events as (name, EventBatch).
-        shards: the unit of parallel work; the same as long as there is state.
-        allowed_lateness: by how much the watermark must be past a slice before it is closed.
-        slice_length: the step in which event time advances; it divides 15 minutes.
         provisional: for endless input, how often in processing time to give provisional rows of what changed (`final`
             is false), which final rows replace or tombstones take back; None gives final rows only.
+        options: see `StepOptions`.
 
     Raises:
         ValueError: a length of time, a period or a number of shards that cannot be.
@@ -174,32 +200,20 @@ class DeviceHistory(_OneStep):
     def __init__(
         self,
         *,
-        zones: HomeZones | None = None,
         session_gap: Duration = "10m",
         period: str = "1h",
-        table: CapabilityTable | None = None,
         horizon: Duration | None = None,
         hold: Duration = "24h",
         retention: Duration = "35d",
         hold_until: int | None = None,
-        batches: bool = False,
-        shards: int = DEFAULT_SHARDS,
-        allowed_lateness: Duration = "60s",
-        slice_length: Duration = "60s",
         provisional: Duration | None = None,
+        **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(
-            batches=batches,
-            zones=zones,
-            shards=shards,
-            allowed_lateness=allowed_lateness,
-            slice_length=slice_length,
-            provisional=provisional,
-        )
-        self._table = table or CapabilityTable.default()
+        super().__init__(**options)
+        self._provisional = 0 if provisional is None else _positive(provisional, "provisional")
         self._hold_until = hold_until
         self._history = History(
-            deduplicate=_deduplicate(allowed_lateness if horizon is None else horizon),
+            deduplicate=_deduplicate(horizon, self._pace),
             sessions=SessionColumns(_positive(session_gap, "session_gap")),
             activities=ActivityColumns(_RoleOf(self._table)),
             usage=_usage(self._table, period, hold, retention),
@@ -207,9 +221,11 @@ class DeviceHistory(_OneStep):
 
     def expand(self, events: Any) -> HistoryResults:
         """Work everything out in one stateful step."""
-        return HistoryResults(
-            *self._through(events, self._history, self._table, ACTIVITIES, SESSIONS, USAGE, hold_until=self._hold_until)
-        )
+        kinds = (ACTIVITIES, SESSIONS, USAGE)
+        found = self._through(
+            events, self._history, *kinds, hold_until=self._hold_until, provisional=self._provisional
+        )  # fmt: skip
+        return HistoryResults(*found)
 
 
 class Sessions(_OneStep):
@@ -225,26 +241,13 @@ class Sessions(_OneStep):
     1 Duration(600)
     """
 
-    def __init__(
-        self,
-        *,
-        gap: Duration = "10m",
-        zones: HomeZones | None = None,
-        table: CapabilityTable | None = None,
-        batches: bool = False,
-        shards: int = DEFAULT_SHARDS,
-        allowed_lateness: Duration = "60s",
-        slice_length: Duration = "60s",
-    ) -> None:
-        super().__init__(
-            batches=batches, zones=zones, shards=shards, allowed_lateness=allowed_lateness, slice_length=slice_length
-        )
-        self._table = table or CapabilityTable.default()
-        self._history = History(_deduplicate(allowed_lateness), sessions=SessionColumns(_positive(gap, "gap")))
+    def __init__(self, *, gap: Duration = "10m", **options: Unpack[StepOptions]) -> None:
+        super().__init__(**options)
+        self._history = History(_deduplicate(None, self._pace), sessions=SessionColumns(_positive(gap, "gap")))
 
     def expand(self, events: Any) -> WindowedResults:
         """Join."""
-        return WindowedResults(*self._through(events, self._history, self._table, SESSIONS))
+        return WindowedResults(*self._through(events, self._history, SESSIONS))
 
 
 class Activities(_OneStep):
@@ -253,25 +256,13 @@ class Activities(_OneStep):
     Takes and gives what DeviceHistory does.
     """
 
-    def __init__(
-        self,
-        *,
-        table: CapabilityTable | None = None,
-        zones: HomeZones | None = None,
-        batches: bool = False,
-        shards: int = DEFAULT_SHARDS,
-        allowed_lateness: Duration = "60s",
-        slice_length: Duration = "60s",
-    ) -> None:
-        super().__init__(
-            batches=batches, zones=zones, shards=shards, allowed_lateness=allowed_lateness, slice_length=slice_length
-        )
-        self._table = table or CapabilityTable.default()
-        self._history = History(_deduplicate(allowed_lateness), activities=ActivityColumns(_RoleOf(self._table)))
+    def __init__(self, **options: Unpack[StepOptions]) -> None:
+        super().__init__(**options)
+        self._history = History(_deduplicate(None, self._pace), activities=ActivityColumns(_RoleOf(self._table)))
 
     def expand(self, events: Any) -> WindowedResults:
         """Pair starts with stops."""
-        return WindowedResults(*self._through(events, self._history, self._table, ACTIVITIES))
+        return WindowedResults(*self._through(events, self._history, ACTIVITIES))
 
 
 class UsageByHour(_OneStep):
@@ -284,30 +275,18 @@ class UsageByHour(_OneStep):
         self,
         *,
         period: str = "1h",
-        zones: HomeZones | None = None,
-        table: CapabilityTable | None = None,
         hold: Duration = "24h",
         retention: Duration = "35d",
         hold_until: int | None = None,
-        batches: bool = False,
-        shards: int = DEFAULT_SHARDS,
-        allowed_lateness: Duration = "60s",
-        slice_length: Duration = "60s",
+        **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(
-            batches=batches, zones=zones, shards=shards, allowed_lateness=allowed_lateness, slice_length=slice_length
-        )
-        self._table = table or CapabilityTable.default()
+        super().__init__(**options)
         self._hold_until = hold_until
-        self._history = History(
-            _deduplicate(allowed_lateness), usage=_usage(self._table, period, hold, retention)
-        )  # fmt: skip
+        self._history = History(_deduplicate(None, self._pace), usage=_usage(self._table, period, hold, retention))
 
     def expand(self, events: Any) -> WindowedResults:
         """Roll up."""
-        return WindowedResults(
-            *self._through(events, self._history, self._table, USAGE, hold_until=self._hold_until)
-        )  # fmt: skip
+        return WindowedResults(*self._through(events, self._history, USAGE, hold_until=self._hold_until))
 
 
 class Deduplicate(_OneStep):
@@ -319,27 +298,17 @@ class Deduplicate(_OneStep):
         horizon: of event time in which an id is not counted twice; by default the allowed lateness.
     """
 
-    def __init__(
-        self,
-        *,
-        horizon: Duration | None = None,
-        batches: bool = False,
-        shards: int = DEFAULT_SHARDS,
-        allowed_lateness: Duration = "60s",
-        slice_length: Duration = "60s",
-    ) -> None:
-        super().__init__(
-            batches=batches, zones=None, shards=shards, allowed_lateness=allowed_lateness, slice_length=slice_length
-        )
-        self._history = History(_deduplicate(allowed_lateness if horizon is None else horizon))
+    def __init__(self, *, horizon: Duration | None = None, **options: Unpack[StepOptions]) -> None:
+        super().__init__(**options)
+        self._history = History(_deduplicate(horizon, self._pace))
 
     def expand(self, events: Any) -> WindowedResults:
         """Drop the repeats."""
-        return WindowedResults(*self._through(events, self._history, None, DISTINCT))
+        return WindowedResults(*self._through(events, self._history, DISTINCT))
 
 
-def _deduplicate(horizon: Duration) -> DeduplicateColumns:
-    return DeduplicateColumns(micros_of_duration(horizon, "horizon"))
+def _deduplicate(horizon: Duration | None, pace: Pace) -> DeduplicateColumns:
+    return DeduplicateColumns(pace.lateness if horizon is None else micros_of_duration(horizon, "horizon"))
 
 
 def _usage(table: CapabilityTable, period: str, hold: Duration, retention: Duration) -> UsageColumns:

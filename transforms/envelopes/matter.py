@@ -10,17 +10,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from apache_beam.utils.timestamp import Timestamp
-
 from thingbeam.schemas import codes
 from thingbeam.schemas.records import Event
+from thingbeam.transforms.envelopes.build import build_event
 from thingbeam.transforms.envelopes.context import Reading
 from thingbeam.transforms.envelopes.errors import Failure, ParseError
 from thingbeam.transforms.envelopes.fields import (
     attempt,
     child,
-    columns,
-    content_id,
     event_time,
     is_array,
     is_object,
@@ -103,38 +100,6 @@ def _device(value: object) -> str:
     return f"matter-{_number(value, 'node_id')}"
 
 
-def _event(
-    reading: Reading,
-    path: str,
-    content: object,
-    time: Timestamp,
-    kind: str,
-    device_id: str | None,
-    value: object,
-    *,
-    component: str = "main",
-    capability: str = "",
-    attribute: str = "",
-    unit: str | None = None,
-) -> Event:
-    value_type, text, number = columns(value, reading)
-    return Event(
-        event_id=content_id(path, kind, device_id, time, content),
-        event_time=time,
-        device_id=device_id,
-        kind=kind,
-        component=component,
-        capability=capability,
-        attribute=attribute,
-        value_type=value_type,
-        text=text,
-        number=number,
-        unit=unit,
-        home_id=reading.context.home_id,
-        ingest_time=reading.context.ingest_time,
-    )
-
-
 def _attribute_event(
     device_id: str, endpoint: str, cluster_key: str, key: str, value: object, path: str, reading: Reading
 ) -> Event:
@@ -144,7 +109,7 @@ def _attribute_event(
     if attribute.members and is_object(value):
         value = {_member(attribute.members, member): inner for member, inner in value.items()}
     time = event_time(None, "event_time", reading)
-    return _event(
+    return build_event(
         reading,
         path,
         value,
@@ -186,7 +151,7 @@ def _node_event(document: dict[str, object], path: str, reading: Reading) -> Ite
     cluster = cluster_of(str(_number(data.get("cluster_id"), "cluster_id")))
     name = cluster.event(_number(data.get("event_id"), "event_id"))
     said = data.get("timestamp") if data.get("timestamp_type") == _EPOCH_TIMESTAMP else None
-    yield _event(
+    yield build_event(
         reading,
         path,
         data,
@@ -204,7 +169,7 @@ def _node_removed(document: dict[str, object], path: str, reading: Reading) -> I
     device_id = _device(document.get("data"))
     time = event_time(None, "event_time", reading)
     capability, attribute = LIFECYCLE_CAPABILITY
-    yield _event(
+    yield build_event(
         reading,
         path,
         document,
@@ -226,7 +191,7 @@ def _as_itself(document: dict[str, object], path: str, reading: Reading) -> Iter
     node_id = data.get("node_id") if is_object(data) else None
     device_id = f"matter-{node_id}" if isinstance(node_id, int) and not isinstance(node_id, bool) else None
     time = event_time(None, "event_time", reading)
-    yield _event(reading, path, document, time, f"MATTER_{name.upper()}", device_id, data)
+    yield build_event(reading, path, document, time, f"MATTER_{name.upper()}", device_id, data)
 
 
 def _node(node: dict[str, object], path: str, reading: Reading) -> Iterator[Event | Failure]:
@@ -258,7 +223,7 @@ def _availability(device_id: str, node: dict[str, object], path: str, reading: R
     time = event_time(None, "event_time", reading)
     capability, attribute = HEALTH_CAPABILITY
     value = "ONLINE" if available else "OFFLINE"
-    yield _event(
+    yield build_event(
         reading,
         path,
         {"available": available},

@@ -17,13 +17,12 @@ from apache_beam.utils.timestamp import Timestamp
 
 from thingbeam.schemas import codes
 from thingbeam.schemas.records import Event
+from thingbeam.transforms.envelopes.build import build_event
 from thingbeam.transforms.envelopes.context import Reading
 from thingbeam.transforms.envelopes.errors import Failure, ParseError
 from thingbeam.transforms.envelopes.fields import (
     attempt,
     child,
-    columns,
-    content_id,
     event_time,
     flag,
     is_object,
@@ -117,22 +116,21 @@ def _device_event(kind: str, document: dict[str, object], path: str, reading: Re
         (capability, attribute), value = HEALTH_CAPABILITY, required_text(body, "status")
     else:
         (capability, attribute), value = LIFECYCLE_CAPABILITY, required_text(body, "lifecycle")
-    value_type, text, number = columns(value, reading)
-    return Event(
-        event_id=optional_text(body, "eventId") or content_id(path, kind, device_id, time, body),
-        event_time=time,
-        device_id=device_id,
-        kind=kind,
+    return build_event(
+        reading,
+        path,
+        body,
+        time,
+        kind,
+        device_id,
+        value,
+        event_id=optional_text(body, "eventId"),
+        home_id=optional_text(body, "locationId"),
         component=component,
         capability=capability,
         attribute=attribute,
-        value_type=value_type,
-        text=text,
-        number=number,
         unit=unit,
         state_change=change,
-        home_id=optional_text(body, "locationId") or reading.context.home_id,
-        ingest_time=reading.context.ingest_time,
         last_reset=last_reset,
     )
 
@@ -144,18 +142,8 @@ def _as_itself(kind: str, document: dict[str, object], path: str, reading: Readi
         body = {key: value for key, value in document.items() if key not in ("eventTime", "eventType")}
     time = _time_of(document, body, reading)
     device_id = lenient_text(body, "deviceId")
-    value_type, text, number = columns(body, reading)
-    return Event(
-        event_id=lenient_text(body, "eventId") or content_id(path, kind, device_id, time, body),
-        event_time=time,
-        device_id=device_id,
-        kind=kind,
-        value_type=value_type,
-        text=text,
-        number=number,
-        home_id=lenient_text(body, "locationId") or reading.context.home_id,
-        ingest_time=reading.context.ingest_time,
-    )
+    event_id, home_id = lenient_text(body, "eventId"), lenient_text(body, "locationId")
+    return build_event(reading, path, body, time, kind, device_id, body, event_id=event_id, home_id=home_id)
 
 
 def _last_reset(body: dict[str, object]) -> Timestamp | None:
@@ -193,18 +181,9 @@ def _app_lifecycle(document: dict[str, object], path: str, reading: Reading) -> 
     time = event_time(None, "eventTime", reading)
     body = document.get(_body_name(name) + "Data")
     app = body.get("installedApp") if is_object(body) else None
-    value_type, text, number = columns(body if is_object(body) else document, reading)
-    yield Event(
-        event_id=lenient_text(document, "executionId") or content_id(path, kind, None, time, document),
-        event_time=time,
-        device_id=None,
-        kind=kind,
-        value_type=value_type,
-        text=text,
-        number=number,
-        home_id=lenient_text(app, "locationId") or reading.context.home_id,
-        ingest_time=reading.context.ingest_time,
-    )
+    value = body if is_object(body) else document
+    event_id, home_id = lenient_text(document, "executionId"), lenient_text(app, "locationId")
+    yield build_event(reading, path, document, time, kind, None, value, event_id=event_id, home_id=home_id)
 
 
 def _states(document: dict[str, object], path: str, reading: Reading) -> Iterator[Event | Failure]:
@@ -246,21 +225,18 @@ def _attribute(
     reading: Reading,
 ) -> Iterator[Event]:
     time = event_time(state.get("timestamp"), "timestamp", reading)
-    value_type, text, number = columns(state.get("value"), reading)
-    yield Event(
-        event_id=content_id(path, DEVICE_EVENT, device_id, time, state),
-        event_time=time,
-        device_id=device_id,
-        kind=DEVICE_EVENT,
+    yield build_event(
+        reading,
+        path,
+        state,
+        time,
+        DEVICE_EVENT,
+        device_id,
+        state.get("value"),
         component=component,
         capability=capability,
         attribute=attribute,
-        value_type=value_type,
-        text=text,
-        number=number,
         unit=optional_text(state, "unit"),
-        home_id=reading.context.home_id,
-        ingest_time=reading.context.ingest_time,
         last_reset=_last_reset(state),
     )
 
@@ -269,15 +245,14 @@ def _health_document(document: dict[str, object], path: str, reading: Reading) -
     time = event_time(document.get("lastUpdatedDate"), "lastUpdatedDate", reading)
     device_id = required_text(document, "deviceId")
     (capability, attribute), value = HEALTH_CAPABILITY, required_text(document, "state")
-    yield Event(
-        event_id=content_id(path, DEVICE_HEALTH_EVENT, device_id, time, document),
-        event_time=time,
-        device_id=device_id,
-        kind=DEVICE_HEALTH_EVENT,
+    yield build_event(
+        reading,
+        path,
+        document,
+        time,
+        DEVICE_HEALTH_EVENT,
+        device_id,
+        value,
         capability=capability,
         attribute=attribute,
-        value_type="string",
-        text=value,
-        home_id=reading.context.home_id,
-        ingest_time=reading.context.ingest_time,
     )

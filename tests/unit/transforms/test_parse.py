@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.transforms.window import TimestampedValue
@@ -13,11 +14,13 @@ from apache_beam.utils.timestamp import Timestamp
 
 import lines
 import pipelines_under_test
+from thingbeam.io.kafka.records import KafkaRecord
 from thingbeam.schemas import codes
 from thingbeam.schemas.arrow import arrow_schema, to_record_batch
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.origin import with_origin
+from thingbeam.schemas.payloads import PayloadBatch
 from thingbeam.schemas.records import DeadLetter, Event
 from thingbeam.transforms.envelopes import Context, Failure, Limits, parse_each
 from thingbeam.transforms.parse import ParseEvents, _Parse
@@ -126,6 +129,35 @@ def test_dead_letters_of_lines_say_where_and_what() -> None:
     assert first.trace == second.trace == ""
 
 
+def messages(kind: str) -> list[Any]:
+    values = [lines.event(1), b"no JSON", None, lines.event(2)]
+    if kind == "records":
+        return [KafkaRecord(b"k", v, (), Timestamp(5), "events", 3, 77 + n) for n, v in enumerate(values)]
+    offsets = np.arange(4) + 77
+    return [PayloadBatch("events", "partition=3", offsets, values, [b"k"] * 4, np.full(4, 5_000_000))]
+
+
+@pytest.mark.parametrize("kind", ["records", "batches"])
+@pytest.mark.parametrize("batches", [True, False])
+def test_messages_of_a_stream_say_where_they_stood(kind: str, batches: bool) -> None:
+    ran = run(messages(kind), batches=batches)
+    [(letter, _)] = ran.dead
+    assert (letter.source, letter.position, letter.payload) == ("events", "partition=3 offset=78", b"no JSON")
+    assert ran.counts == {
+        "lines": 4, "events": 2, "dead_letters": 1, "failed_lines": 1, "empty_lines": 1, "tombstones": 1,
+    }  # fmt: skip
+    found = [e for got, _ in ran.events for e in (got.to_events() if isinstance(got, EventBatch) else [got])]
+    assert len(found) == 2
+
+
+def test_a_dead_letter_that_was_mended_is_read_again() -> None:
+    letter = DeadLetter(lines.event(1), "events", "partition=3 offset=78", "s", "c", "e", Timestamp(0))
+    ran = run([letter])
+    assert len(ran.events) == 1
+    [(again, _)] = run([letter._replace(payload=b"still no JSON")]).dead
+    assert (again.source, again.position) == (letter.source, letter.position)
+
+
 def test_text_that_is_no_unicode_is_a_dead_letter() -> None:
     # Beam's coders do not carry such text, but a step that is fused with its source needs none.
     parse = _Parse("ParseEvents", False, Context(), Limits())
@@ -137,8 +169,8 @@ def test_text_that_is_no_unicode_is_a_dead_letter() -> None:
 def test_elements_that_are_no_payloads_are_dead_letters() -> None:
     ran = run([{"token": "T0P-SECRET"}, 7])
     assert sorted(d.error for d, _ in ran.dead) == [
-        "a dict, not bytes, text, a Blob or a RecordBatch",
-        "a int, not bytes, text, a Blob or a RecordBatch",
+        "a dict, not bytes, text, a Blob, a PayloadBatch, a Message or a RecordBatch",
+        "a int, not bytes, text, a Blob, a PayloadBatch, a Message or a RecordBatch",
     ]
     assert all(d.code == codes.NOT_AN_EVENT for d, _ in ran.dead)
     assert "T0P-SECRET" not in repr(ran.dead)

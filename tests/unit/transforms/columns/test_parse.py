@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from apache_beam.utils.timestamp import Timestamp
 from hypothesis import example, given, settings
@@ -14,6 +15,7 @@ import lines
 from thingbeam.schemas import codes
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
+from thingbeam.schemas.payloads import PayloadBatch
 from thingbeam.schemas.records import DeadLetter, Event
 from thingbeam.transforms.columns import parse as module
 from thingbeam.transforms.columns import plain
@@ -272,3 +274,53 @@ def test_no_secret_is_left_in_a_dead_letter() -> None:
 def test_blank_lines_are_none(data: bytes) -> None:
     parsed = check(PARSER, data)
     assert parsed.lines == 0
+
+
+def batch_of(payloads: list[bytes | None], first: int = 70) -> PayloadBatch:
+    offsets = np.arange(len(payloads), dtype=np.int64) * 3 + first
+    return PayloadBatch("events", "partition=3", offsets, payloads, [None] * len(payloads), np.zeros_like(offsets))
+
+
+def message_by_message(batch: PayloadBatch) -> Expected:
+    """The plain parser on each message, whatever line feeds are in it; blank ones are messages too."""
+    found = Expected([], [], len(batch), 0, 0)
+    failed = empty = 0
+    for number, payload in enumerate(batch.payloads):
+        items = list(parse_each(payload, NOTHING, LIMITS)) if payload is not None else []
+        some = [item for item in items if isinstance(item, Event)]
+        failures = [item for item in items if isinstance(item, Failure)]
+        found.events.extend(some)
+        where = f"partition=3 offset={batch.positions[number]}"
+        found.dead.extend((f.code, "", b"", "events", f"{where} {f.path}".strip()) for f in failures)
+        failed += bool(failures) and not some
+        empty += not failures and not some
+    return found._replace(failed=failed, empty=empty)
+
+
+any_message = st.one_of(st.none(), st.just(b""), st.sampled_from([b" ", b"\r", b"\n", b" \t\n"]), any_line,
+                        st.tuples(any_line, any_line).map(b"\n".join))  # fmt: skip
+
+
+@given(st.lists(any_message, max_size=12))
+@settings(max_examples=150)
+def test_messages_are_parsed_one_payload_each(payloads: list[bytes | None]) -> None:
+    batch = batch_of(payloads)
+    parsed, expected = PARSER.parse_batch(batch), message_by_message(batch)
+    assert shown(parsed.to_batch().to_events()) == shown(as_rows(expected.events))
+    found = sorted((letter.code, letter.source, letter.position) for letter in parsed.dead_letters)
+    assert found == sorted((code, source, position) for code, _, _, source, position in expected.dead)
+    assert (parsed.lines, parsed.failed_lines, parsed.empty_lines) == (len(batch), expected.failed, expected.empty)
+    assert parsed.tombstones == payloads.count(None)
+
+
+def test_a_batch_of_good_messages_is_read_fast() -> None:
+    batch = batch_of([lines.event(number) for number in range(50)])
+    assert len(PARSER.parse_batch(batch).batch) == 50
+
+
+def test_a_blank_message_is_a_dead_letter_and_a_tombstone_is_not() -> None:
+    parsed = PARSER.parse_batch(batch_of([lines.event(1), b"  ", None, b""]))
+    assert [(letter.position, letter.code) for letter in parsed.dead_letters] == [
+        ("partition=3 offset=79", codes.INVALID_JSON), ("partition=3 offset=73", codes.INVALID_JSON),
+    ]  # fmt: skip
+    assert (parsed.lines, parsed.failed_lines, parsed.empty_lines, parsed.tombstones) == (4, 2, 1, 1)

@@ -9,26 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from thingbeam.transforms.rules import Period, bounds, local_text
+from zones import ZONES
 
 MINUTE = 60_000_000
 LENGTHS = [60, 180, 300, 900, 1800, 3600, 7200, 10_800, 14_400, 21_600, 28_800, 43_200, 86_400]
-ZONES = [
-    "UTC",
-    "Europe/Paris",
-    "Asia/Kolkata",
-    "Asia/Kathmandu",
-    "Australia/Lord_Howe",
-    "America/Sao_Paulo",
-    "Asia/Beirut",
-    "America/Havana",
-    "America/St_Johns",
-    "Atlantic/Azores",
-    "Pacific/Apia",
-    "Pacific/Chatham",
-    "Africa/Casablanca",
-    "Antarctica/Troll",
-    "Asia/Pyongyang",
-]
 
 
 def micros(text: str) -> int:
