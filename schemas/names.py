@@ -113,6 +113,17 @@ def texts_of_ids(high: Words, low: Words, names: Mapping[bytes, str]) -> pa.Arra
         low: the low words.
         names: the texts of ids that are no UUID, by their 16 bytes.
     """
+    if len(high) > 1:
+        starts = np.ones(len(high), np.bool_)
+        starts[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+        if 2 * np.count_nonzero(starts) < len(high):
+            # Rows of one device mostly stand together, and so do those of one home.
+            run = pa.array(np.cumsum(starts) - 1)
+            return _texts_of_ids(high[starts], low[starts], names).take(run)
+    return _texts_of_ids(high, low, names)
+
+
+def _texts_of_ids(high: Words, low: Words, names: Mapping[bytes, str]) -> pa.Array:
     count = len(high)
     raw = np.empty((count, 2), ">u8")
     raw[:, 0], raw[:, 1] = high, low

@@ -22,7 +22,15 @@ from thingbeam.transforms.columns.closing import (
     record_batch,
     times,
 )
-from thingbeam.transforms.columns.rows import Ints, SortedRows, factorize, segment_starts, stable_order
+from thingbeam.transforms.columns.rows import (
+    Ints,
+    SortedRows,
+    device_codes,
+    distinct_codes,
+    factorize,
+    segment_starts,
+    series_order,
+)
 from thingbeam.transforms.columns.values import state_words
 from thingbeam.transforms.columns.zones import local_times
 from thingbeam.transforms.rules.roles import ATTRIBUTE_KINDS, Role
@@ -111,11 +119,8 @@ class ActivityColumns(NamedTuple):
         }
         points = {name: np.concatenate((state[name], fresh[name])) for name in _STATE}
         signs = np.concatenate((np.full(len(state["start"]), _START), signs))
-        device, _ = factorize(points["device_high"], points["device_low"])
-        kind, _ = factorize(points["series"], np.zeros(len(device), np.uint64))
-        group = device * (int(kind.max(initial=0)) + 1) + kind
-        order = stable_order(group)
-        points["group"] = group
+        device = device_codes(state["device_high"], state["device_low"], rows)
+        points["group"], order = series_order(device, points["series"])
         return {name: column[order] for name, column in points.items()}, signs[order]
 
     def _clock(self, spans: Columns, rows: SortedRows, closing: Closing) -> Ints:
@@ -137,7 +142,7 @@ class ActivityColumns(NamedTuple):
         return clock if closing.hold_until is None else np.maximum(clock, closing.hold_until)
 
     def _batch(self, done: Columns, closing: Closing, lexicon: Lexicon) -> pa.RecordBatch:
-        series, codes = np.unique(done["series"], return_inverse=True)
+        series, codes = distinct_codes(done["series"])
         running = done["end"] < 0
         _, component, capability, _ = parts(done["series"], lexicon.series)
         reasons = np.where(running, 2, np.where(done["stopped"], 0, 1)).astype(np.int32)

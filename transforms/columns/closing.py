@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thingbeam.schemas.arrow import arrow_schema
 from thingbeam.schemas.names import Words, hash_text, texts_of_ids
-from thingbeam.transforms.columns.rows import SortedRows
+from thingbeam.transforms.columns.rows import SortedRows, distinct_codes
 
 __all__ = ["END_OF_TIME", "Closing", "Columns", "Lexicon", "empty", "local_zone", "record_batch", "texts"]
 
@@ -78,16 +78,16 @@ def empty(dtypes: dict[str, Any]) -> Columns:
 
 def texts(words: Words, table: dict[int, str]) -> pa.Array:
     """Hashes as an Arrow string array; 0 is null."""
-    distinct, inverse = np.unique(words, return_inverse=True)
+    distinct, codes = distinct_codes(words)
     values = [table[word] if word else None for word in distinct.tolist()]
-    dictionary = pa.DictionaryArray.from_arrays(pa.array(inverse.astype(np.int32)), pa.array(values, pa.string()))
+    dictionary = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(values, pa.string()))
     return dictionary.cast(pa.string())
 
 
 def parts(words: Words, table: dict[int, tuple[str, ...]]) -> list[pa.Array]:
     """Series hashes as one Arrow string array for each of the series' parts."""
-    distinct, inverse = np.unique(words, return_inverse=True)
-    codes = pa.array(inverse.astype(np.int32))
+    distinct, places = distinct_codes(words)
+    codes = pa.array(places)
     known = [table[word] for word in distinct.tolist()]
     columns = zip(*known, strict=True) if known else iter(())
     return [
@@ -103,7 +103,7 @@ def ids(columns: Columns, field: str, lexicon: Lexicon) -> pa.Array:
 
 def times(micros: NDArray[np.int64], missing: Any = None) -> pa.Array:
     """Microseconds as an Arrow timestamp array, null where `missing`."""
-    return pa.array(micros, pa.int64(), mask=missing).cast(pa.timestamp("us", tz="UTC"))
+    return pa.array(micros, pa.int64(), mask=missing).view(pa.timestamp("us", tz="UTC"))
 
 
 def record_batch(record: type, columns: dict[str, Any]) -> pa.RecordBatch:

@@ -9,7 +9,7 @@ import numpy as np
 from thingbeam.schemas.batch import TEXT_TYPES, Description
 from thingbeam.schemas.names import Words, hash_text
 from thingbeam.transforms.columns.closing import Columns
-from thingbeam.transforms.columns.rows import Bools, Ints, SortedRows, factorize, stable_order
+from thingbeam.transforms.columns.rows import Bools, Ints, SortedRows, device_codes, factorize, stable_order
 from thingbeam.transforms.columns.zones import DAY
 
 __all__ = ["DEVICE_STATE", "Liveness"]
@@ -47,8 +47,7 @@ class Liveness(NamedTuple):
             ended = (ends[rows.description] == rows.value) & (ends[rows.description] != 0)
         high = np.concatenate((state["live_high"], rows.device_high[rows.device]))
         low = np.concatenate((state["live_low"], rows.device_low[rows.device]))
-        code, _ = factorize(high, low)
-        order = stable_order(code)
+        order = stable_order(device_codes(state["live_high"], state["live_low"], rows))
         time = np.concatenate((state["live_time"], rows.time))[order]
         return cls(high[order], low[order], time, np.concatenate((state["live_ended"], ended))[order], hold)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from thingbeam.transforms.columns.closing import END_OF_TIME, Closing, Columns, Lexicon
 from thingbeam.transforms.columns.liveness import Liveness
-from thingbeam.transforms.columns.rows import Ints
+from thingbeam.transforms.columns.rows import Ints, distinct_codes, segment_starts
 from thingbeam.transforms.columns.zones import period_edges
 
 __all__ = ["Periods"]
@@ -34,10 +34,10 @@ class Periods(NamedTuple):
     @classmethod
     def of(cls, points: Columns, lexicon: Lexicon, period: int, closing: Closing, alive: Liveness) -> Periods:
         """The periods that the points of some series, and the closing, touch."""
-        words, inverse = np.unique(points["series"], return_inverse=True)
+        words, codes = distinct_codes(points["series"])
         names = [lexicon.series[word][5] for word in words.tolist()]
         zones = sorted(set(names))
-        zone = np.array([zones.index(name) for name in names], np.int64)[inverse]
+        zone = np.array([zones.index(name) for name in names], np.int64)[codes]
         # What is accounted for may be later than all that was heard: slices came and went without a word.
         first, last = int(points["from"].min()), int(points["from"].max())
         if not closing.ended:
@@ -58,7 +58,10 @@ class Periods(NamedTuple):
                 at = int(np.searchsorted(found, closing.until, "right"))
                 cut[here], next_edge = found[at - 1], min(next_edge, int(found[at]))
                 continue
-            heard = alive.last_of(points["device_high"][here], points["device_low"][here])
+            high, low = points["device_high"][here], points["device_low"][here]
+            # Points of one device stand together: asked once for each run of them.
+            runs = segment_starts(high, low)
+            heard = alive.last_of(high[runs], low[runs])[np.cumsum(runs) - 1]
             # A carried value may be older than all that is known of its device.
             heard = np.maximum(heard, points["time"][here])
             cut[here] = found[np.searchsorted(found, heard, "right")]

@@ -18,9 +18,12 @@ __all__ = [
     "Floats",
     "Ints",
     "SortedRows",
+    "device_codes",
+    "distinct_codes",
     "factorize",
     "lookup",
     "segment_starts",
+    "series_order",
     "sort_rows",
     "stable_order",
 ]
@@ -38,7 +41,7 @@ def stable_order(codes: Ints) -> Ints:
     Codes are made unique by their position, so that the quick (unstable, vectorised) sort can be used.
     """
     count = len(codes)
-    if count < 2:
+    if count < 2 or (codes[1:] >= codes[:-1]).all():
         return np.arange(count)
     position_bits = int(count).bit_length()
     if int(codes.max()).bit_length() + position_bits > 63:
@@ -77,6 +80,35 @@ def factorize(high: Words, low: Words) -> tuple[Ints, Ints]:
     return codes, first
 
 
+def distinct_codes(words: Words) -> tuple[Words, Ints]:
+    """The distinct words, ascending, and for each word its place among them; for words of which few are distinct."""
+    distinct = np.unique(words)
+    return distinct, np.searchsorted(distinct, words)
+
+
+def series_order(device: Ints, words: Words) -> tuple[Ints, Ints]:
+    """A code for each row by its device's code and its series' word, and the order that brings series together."""
+    distinct, places = distinct_codes(words)
+    # State is written in this order: that of the mixed words.
+    codes, _ = factorize(distinct, np.zeros(len(distinct), np.uint64))
+    group = device * len(distinct) + codes[places]
+    return group, stable_order(group)
+
+
+def device_codes(high: Words, low: Words, rows: SortedRows) -> Ints:
+    """Codes of the devices of what is carried, and then of the rows: as `factorize` gives, but for order.
+
+    Args:
+        high: the devices' high words, of what is carried.
+        low: their low words.
+        rows: in rule order; where nothing is carried, their own codes do.
+    """
+    if not len(high):
+        return rows.device
+    codes, _ = factorize(np.concatenate((high, rows.device_high)), np.concatenate((low, rows.device_low)))
+    return np.concatenate((codes[: len(high)], codes[len(high) :][rows.device]))
+
+
 def segment_starts(*keys: NDArray[Any]) -> Bools:
     """Where a run of equal keys begins, in arrays sorted by those keys."""
     count = len(keys[0])
@@ -90,8 +122,8 @@ def segment_starts(*keys: NDArray[Any]) -> Bools:
 
 def lookup(words: Words, table: dict[int, Any], dtype: Any) -> NDArray[Any]:
     """What a table says of each word, asking it once for each distinct one."""
-    distinct, inverse = np.unique(words, return_inverse=True)
-    return np.array([table[word] for word in distinct.tolist()], dtype)[inverse]
+    distinct, codes = distinct_codes(words)
+    return np.array([table[word] for word in distinct.tolist()], dtype)[codes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +176,10 @@ def sort_rows(batch: EventBatch) -> SortedRows:
     codes, first = factorize(high, low)
     order = _order(rows, codes)
     rows = rows[order]
-    words, description = np.unique(rows["description"], return_inverse=True)
+    words = np.array(sorted(batch.names.descriptions), np.uint64)
     descriptions = [batch.names.descriptions[word] for word in words.tolist()]
+
+    description = np.searchsorted(words, rows["description"])
 
     def column(name: str) -> NDArray[Any]:
         return np.ascontiguousarray(rows[name])
@@ -158,7 +192,7 @@ def sort_rows(batch: EventBatch) -> SortedRows:
         column("home_high"),
         column("home_low"),
         column("value"),
-        description.astype(np.int64),
+        description,
         high[first],
         low[first],
         descriptions,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from thingbeam.schemas.names import hash_text
 from thingbeam.schemas.records import Session
 from thingbeam.transforms.columns.closing import Closing, Columns, Lexicon, empty, ids, local_zone, record_batch, times
-from thingbeam.transforms.columns.rows import SortedRows, factorize, segment_starts, stable_order
+from thingbeam.transforms.columns.rows import SortedRows, device_codes, distinct_codes, segment_starts, stable_order
 from thingbeam.transforms.columns.zones import local_times
 from thingbeam.transforms.rules.roles import ATTRIBUTE_KINDS
 
@@ -80,7 +80,7 @@ class SessionColumns(NamedTuple):
         }
         # A device's open session stands before its rows, which are in order of time.
         both = {name: np.concatenate((state[name], fresh[name])) for name in _STATE}
-        device, _ = factorize(both["device_high"], both["device_low"])
+        device = device_codes(state["device_high"], state["device_low"], rows)
         order = stable_order(device)
         both = {name: column[order] for name, column in both.items()}
         begins = segment_starts(device[order])
@@ -92,7 +92,7 @@ class SessionColumns(NamedTuple):
         return joined
 
     def _batch(self, done: Columns, closing: Closing, lexicon: Lexicon) -> pa.RecordBatch:
-        zones, codes = np.unique(done["zone"], return_inverse=True)
+        zones, codes = distinct_codes(done["zone"])
         return record_batch(
             Session,
             {

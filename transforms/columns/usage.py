@@ -17,7 +17,15 @@ from thingbeam.transforms.columns.closing import Closing, Columns, Lexicon, empt
 from thingbeam.transforms.columns.liveness import DEVICE_STATE, Liveness
 from thingbeam.transforms.columns.meters import meter_totals
 from thingbeam.transforms.columns.periods import Periods
-from thingbeam.transforms.columns.rows import Bools, Ints, SortedRows, factorize, segment_starts, stable_order
+from thingbeam.transforms.columns.rows import (
+    Bools,
+    Ints,
+    SortedRows,
+    device_codes,
+    distinct_codes,
+    segment_starts,
+    series_order,
+)
 from thingbeam.transforms.columns.usage_rows import usage_batch
 from thingbeam.transforms.columns.values import numbers, state_words
 from thingbeam.transforms.columns.zones import DAY
@@ -150,20 +158,18 @@ class UsageColumns(NamedTuple):
         }
         points = {name: np.concatenate((state[name], fresh[name])) for name in _SERIES}
         carried = len(state["time"])
-        device, _ = factorize(points["device_high"], points["device_low"])
-        kind, _ = factorize(points["series"], np.zeros(len(device), np.uint64))
-        group = device * (int(kind.max(initial=0)) + 1) + kind
-        order = stable_order(group)
+        device = device_codes(state["device_high"], state["device_low"], rows)
+        group, order = series_order(device, points["series"])
         points = {name: column[order] for name, column in points.items()}
         points["event"] = order >= carried
         points["first"] = segment_starts(group[order])
         points["last"] = np.append(points["first"][1:], True)[: len(order)]
         # Which row of the state the carried point of a series is.
         points["row"] = np.where(points["event"], -1, order)
-        kinds = {word: lexicon.series[word][6] for word in np.unique(points["series"]).tolist()}
+        words, kind = distinct_codes(points["series"])
+        roles_of = [lexicon.series[word][6] for word in words.tolist()]
         for name, wanted in (("is_state", {STATE, "activity"}), ("is_meter", {METER, TOTAL}), ("is_total", {TOTAL})):
-            chosen = np.array([word for word, role in kinds.items() if role in wanted], np.uint64)
-            points[name] = np.isin(points["series"], chosen)
+            points[name] = np.array([role in wanted for role in roles_of], np.bool_)[kind]
         points["number"] = np.where(points["is_state"], 0.0, points["value"].view(np.float64))
         return points
 

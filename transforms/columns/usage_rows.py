@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from thingbeam.schemas.records import Usage
 from thingbeam.transforms.columns.closing import Columns, Lexicon, ids, parts, record_batch, texts, times
-from thingbeam.transforms.columns.rows import Bools, Ints
+from thingbeam.transforms.columns.rows import Bools, Ints, distinct_codes
 from thingbeam.transforms.columns.zones import SECOND, local_times
 from thingbeam.transforms.rules.periods import Period
 
@@ -33,7 +33,7 @@ def usage_batch(
     weight = groups["weight"][at]
     measured = ~state & ~meter
     mean = np.divide(groups["area"][at], weight, out=np.zeros(len(at)), where=weight > 0)
-    series, codes = np.unique(last["series"], return_inverse=True)
+    series, codes = distinct_codes(last["series"])
     _, component, capability, attribute, role, _, _ = parts(last["series"], lexicon.series)
     return record_batch(
         Usage,

@@ -135,22 +135,48 @@ def rfc3339(times: Ints, zone: str | None = None) -> pa.Array:
     """
     if not len(times):
         return pa.array([], pa.string())
-    ahead = offsets(zone, times) if zone else np.zeros(len(times), np.int64)
-    text: NDArray[Any] = np.datetime_as_string((times + ahead).view("M8[us]"), unit="us")
-    # 26 characters of four bytes each, and padding: the fraction is dropped by reading a shorter prefix.
-    letters = text.view(np.uint32).reshape(len(times), -1)[:, :26].astype(np.uint8)
-    length = np.where(times % SECOND == 0, 19, np.where(times % 1000 == 0, 23, 26))
-    if zone:
-        distinct, inverse = np.unique(ahead, return_inverse=True)
-        suffixes = [_suffix(int(value)) for value in distinct]
-        tail = np.array([list(suffix) for suffix in suffixes], np.uint8)[inverse]
-    else:
-        tail = np.full((len(times), 1), ord("Z"), np.uint8)
-    parts = np.concatenate((letters, tail), axis=1)
-    keep = np.ones(parts.shape, np.bool_)
-    keep[:, :26] = np.arange(26) < length[:, None]
-    ends = np.concatenate(([0], np.cumsum(length + tail.shape[1]))).astype(np.int32)
-    return pa.StringArray.from_buffers(len(times), pa.py_buffer(ends), pa.py_buffer(parts[keep].tobytes()))
+    ahead = offsets(zone, times) if zone else np.zeros(1, np.int64)
+    seconds, micros = np.divmod(times + ahead, SECOND)
+    days, seconds = np.divmod(seconds, 86_400)
+    distinct, day = np.unique(days, return_inverse=True)
+    dates = np.array([f"{date}T" for date in distinct.view("M8[D]")], "S")
+    shown, suffix = np.unique(ahead, return_inverse=True)
+    suffixes = np.array([_suffix(value) if zone else b"Z" for value in shown.tolist()], "S")
+    digits = np.where(micros == 0, 0, np.where(micros % 1000 == 0, 1, 2))
+    parts: list[pa.Array] = []
+    places: list[Ints] = []
+    for groups in range(3):
+        at = np.flatnonzero(digits == groups)
+        if not len(at):
+            continue
+        fields: list[tuple[str, Any]] = [("date", dates.dtype), ("clock", "S8"), ("dot", f"S{min(groups, 1)}")]
+        fields += [("milli", "S3"), ("micro", "S3")][:groups]
+        text = np.empty(len(at), np.dtype([*fields, ("zone", suffixes.dtype)]))
+        text["date"], text["clock"], text["dot"] = dates[day[at]], _clocks()[seconds[at]], b"."
+        if groups:
+            text["milli"] = _thousands()[micros[at] // 1000]
+        if groups > 1:
+            text["micro"] = _thousands()[micros[at] % 1000]
+        text["zone"] = suffixes[suffix[at] if len(ahead) > 1 else 0]
+        ends = np.arange(0, (len(at) + 1) * text.itemsize, text.itemsize, dtype=np.int32)
+        parts.append(pa.StringArray.from_buffers(len(at), pa.py_buffer(ends), pa.py_buffer(text)))
+        places.append(at)
+    if len(parts) == 1:
+        return parts[0]
+    back = np.empty(len(times), np.int64)
+    back[np.concatenate(places)] = np.arange(len(times))
+    return pa.concat_arrays(parts).take(pa.array(back))
+
+
+@functools.cache
+def _clocks() -> NDArray[np.bytes_]:
+    """The text of each second of a day."""
+    return np.array([f"{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}" for at in range(86_400)], "S8")
+
+
+@functools.cache
+def _thousands() -> NDArray[np.bytes_]:
+    return np.array([f"{at:03}" for at in range(1000)], "S3")
 
 
 def _suffix(offset: int) -> bytes:

@@ -129,3 +129,15 @@ def test_ids_that_someone_chose_spread_evenly(ids_of: str, count: int) -> None:
     expected = len(numbers) / count
     # Five standard deviations of a fair draw.
     assert abs(sizes - expected).max() < 5 * expected**0.5
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", None, "d0000000-0000-4000-8000-000000000001", "b"]), st.integers(1, 9)))
+)
+def test_ids_that_stand_together(runs: list[tuple[str | None, int]]) -> None:
+    said = [text for text, times in runs for _ in range(times)]
+    found, plain = id_words(said)
+    names = {
+        row.astype(">u8").tobytes(): text for row, ok, text in zip(found, plain, said, strict=True) if not ok and text
+    }
+    assert texts_of_ids(found[:, 0], found[:, 1], names).to_pylist() == said

@@ -12,7 +12,16 @@ from columnar import clash_of, rows_of, said, words, words_of
 from streams import disorder, random_stream
 from thingbeam.schemas import Event, EventBatch
 from thingbeam.schemas.names import mix
-from thingbeam.transforms.columns.rows import factorize, lookup, segment_starts, sort_rows, stable_order
+from thingbeam.transforms.columns.rows import (
+    device_codes,
+    distinct_codes,
+    factorize,
+    lookup,
+    segment_starts,
+    series_order,
+    sort_rows,
+    stable_order,
+)
 from thingbeam.transforms.rules import rule_order
 
 
@@ -39,6 +48,35 @@ def test_factorize_tells_ids_of_one_mixed_word_apart() -> None:
     assert codes[0] == codes[2]
     assert codes[1] == codes[4]
     assert len(set(codes.tolist())) == len(first) == 3
+
+
+@given(st.lists(st.integers(0, 5), max_size=40))
+def test_distinct_codes_are_places_among_the_distinct(values: list[int]) -> None:
+    distinct, codes = distinct_codes(words(*values))
+    assert distinct.tolist() == sorted(set(values))
+    assert distinct[codes].tolist() == values
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=12), st.lists(st.sampled_from("cdef"), max_size=12))
+def test_devices_that_are_carried_have_the_codes_of_their_rows(carried: list[str], spoke: list[str]) -> None:
+    rows = rows_of([said(at, 1.0, device=device) for at, device in enumerate(spoke)])
+    before = rows_of([said(at, 1.0, device=device) for at, device in enumerate(carried)])
+    high, low = before.device_high[before.device], before.device_low[before.device]
+    codes = device_codes(high, low, rows)
+    of = [*zip(high.tolist(), low.tolist(), strict=True)]
+    of += [*zip(rows.device_high[rows.device].tolist(), rows.device_low[rows.device].tolist(), strict=True)]
+    assert len(set(zip(codes.tolist(), of, strict=True))) == len(set(codes.tolist())) == len(set(of))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=40))
+def test_rows_of_a_series_come_together_in_their_order(pairs: list[tuple[int, int]]) -> None:
+    device, series = np.array([pair[0] for pair in pairs], np.int64), words(*(pair[1] for pair in pairs))
+    group, order = series_order(device, series)
+    assert len(set(group.tolist())) == len(set(pairs))
+    assert sorted(order.tolist()) == list(range(len(pairs)))
+    arranged = [(int(group[at]), at) for at in order.tolist()]
+    assert arranged == sorted(arranged)
+    assert [pairs[at][0] for at in order.tolist()] == sorted(pair[0] for pair in pairs)
 
 
 def test_segments() -> None:
