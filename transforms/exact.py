@@ -54,6 +54,7 @@ NamedBatch = tuple[str, pa.RecordBatch]
 _BAGS: Final = 8
 _MAX_ROWS: Final = 1 << 17
 _SECOND: Final = 1_000_000
+_BEHIND: Final = 3600 * _SECOND
 # As long as values are carried by default. A shard that forgot sooner would take a late row, or a repeat of one that it
 # has counted, for the first of all.
 _KEPT: Final = 35 * 86_400 * _SECOND
@@ -65,22 +66,46 @@ class Pace(NamedTuple):
     Attributes:
         lateness: microseconds that the watermark must be past a slice before it is closed.
         slice: microseconds; it divides 15 minutes.
+        backlog: microseconds; how far time advances at once while it is more than an hour behind the clock. Every step
+            costs the reading and writing of a shard's state, and what happened long ago is in no such hurry.
     """
 
     lateness: int = 60 * _SECOND
     slice: int = 60 * _SECOND
+    backlog: int = 900 * _SECOND
 
     def checked(self) -> Pace:
         """Itself.
 
         Raises:
-            ValueError: a slice that does not divide 15 minutes, or a negative lateness.
+            ValueError: a slice that does not divide 15 minutes, a step that is no multiple of it, or a negative
+                lateness.
         """
         if self.slice <= 0 or (900 * _SECOND) % self.slice:
             raise ValueError(f"a slice of {self.slice / _SECOND:g} s does not divide 15 minutes")
+        if self.backlog <= 0 or self.backlog % self.slice:
+            raise ValueError(
+                f"a backlog's step of {self.backlog / _SECOND:g} s is no multiple of a slice of"
+                f" {self.slice / _SECOND:g} s"
+            )
         if self.lateness < 0:
             raise ValueError(f"an allowed lateness of {self.lateness / _SECOND:g} s is below 0")
         return self
+
+    def wake(self, number: int, now: int) -> int:
+        """The slice at whose beginning to look at what is to be done from the beginning of another.
+
+        Args:
+            number: of the slice before which something is to be done.
+            now: microseconds of the clock.
+
+        >>> Pace().wake(3, 0), Pace().wake(3, 2 * 3600 * 1_000_000)
+        (3, 15)
+        """
+        if now - number * self.slice < _BEHIND:
+            return number
+        step = self.backlog // self.slice
+        return -(-number // step) * step
 
 
 class _Clock(msgspec.Struct, array_like=True):
@@ -254,6 +279,8 @@ class SlicePass(_Pass):
         first = min((number + 1 for number in now.waiting), default=END_OF_TIME)
         ahead = END_OF_TIME if now.due == END_OF_TIME else -(-now.due // self._pace.slice)
         wake = min(first, ahead)
+        if wake < END_OF_TIME // self._pace.slice:
+            wake = self._pace.wake(wake, _now())
         if wake != now.wake:
             now.wake = wake
             timer.set(Timestamp(micros=wake * self._pace.slice + self._pace.lateness))

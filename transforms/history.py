@@ -92,6 +92,8 @@ class StepOptions(TypedDict, total=False):
         shards: the unit of parallel work (12); the same as long as there is state.
         allowed_lateness: by how much the watermark must be past a slice before it is closed (60 s).
         slice_length: the step in which event time advances (60 s); it divides 15 minutes.
+        backlog_slice: the step while event time is more than an hour behind the clock (15 minutes): old data is in no
+            hurry, and each step costs the reading and writing of a shard's state. A multiple of `slice_length`.
     """
 
     zones: HomeZones | None
@@ -100,6 +102,7 @@ class StepOptions(TypedDict, total=False):
     shards: int
     allowed_lateness: Duration
     slice_length: Duration
+    backlog_slice: Duration
 
 
 class _OneStep(beam.PTransform[Any, Any]):
@@ -114,6 +117,7 @@ class _OneStep(beam.PTransform[Any, Any]):
         shards: int = DEFAULT_SHARDS,
         allowed_lateness: Duration = "60s",
         slice_length: Duration = "60s",
+        backlog_slice: Duration = "15m",
     ) -> None:
         super().__init__()
         self._zones = zones or _ZONES
@@ -121,7 +125,9 @@ class _OneStep(beam.PTransform[Any, Any]):
         self._batches = batches
         self._shards = shards
         self._pace = Pace(
-            micros_of_duration(allowed_lateness, "allowed_lateness"), micros_of_duration(slice_length, "slice_length")
+            micros_of_duration(allowed_lateness, "allowed_lateness"),
+            micros_of_duration(slice_length, "slice_length"),
+            micros_of_duration(backlog_slice, "backlog_slice"),
         ).checked()
 
     def _through(

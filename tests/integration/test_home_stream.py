@@ -51,7 +51,7 @@ def three_days(month: list[Line]) -> list[Line]:
 def built(source: Any, slice_length: str, hold_until: int | None = None) -> dict[str, Any]:
     history = DeviceHistory(
         zones=HomeZones(ZONE), batches=True, allowed_lateness="0s", horizon="60s", slice_length=slice_length,
-        hold_until=hold_until,
+        backlog_slice=slice_length, hold_until=hold_until,
     )  # fmt: skip
     parsed = source | ParseEvents(batches=True)
     found = parsed.events | history

@@ -15,6 +15,8 @@ from thingbeam.transforms.columns.rows import SortedRows, distinct_codes
 __all__ = ["END_OF_TIME", "Closing", "Columns", "Lexicon", "empty", "local_zone", "record_batch", "texts"]
 
 END_OF_TIME: Final = 1 << 62
+_FEW: Final = 64
+"""Fewer texts are looked up one by one."""
 
 Columns = dict[str, Any]
 """Named arrays of one length: the state of a rule."""
@@ -78,6 +80,8 @@ def empty(dtypes: dict[str, Any]) -> Columns:
 
 def texts(words: Words, table: dict[int, str]) -> pa.Array:
     """Hashes as an Arrow string array; 0 is null."""
+    if len(words) < _FEW:
+        return pa.array([table[word] if word else None for word in words.tolist()], pa.string())
     distinct, codes = distinct_codes(words)
     values = [table[word] if word else None for word in distinct.tolist()]
     dictionary = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(values, pa.string()))
@@ -86,6 +90,8 @@ def texts(words: Words, table: dict[int, str]) -> pa.Array:
 
 def parts(words: Words, table: dict[int, tuple[str, ...]]) -> list[pa.Array]:
     """Series hashes as one Arrow string array for each of the series' parts."""
+    if 0 < len(words) < _FEW:
+        return [pa.array(part, pa.string()) for part in zip(*(table[word] for word in words.tolist()), strict=True)]
     distinct, places = distinct_codes(words)
     codes = pa.array(places)
     known = [table[word] for word in distinct.tolist()]

@@ -32,6 +32,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_FEW: Final = 256
+"""Of fewer, a set is found sooner than by numpy."""
 _PER_ROW: Final = ("device", "time", "event_high", "event_low", "home_high", "home_low", "value", "description")
 
 
@@ -82,7 +84,8 @@ def factorize(high: Words, low: Words) -> tuple[Ints, Ints]:
 
 def distinct_codes(words: Words) -> tuple[Words, Ints]:
     """The distinct words, ascending, and for each word its place among them; for words of which few are distinct."""
-    distinct = np.unique(words)
+    few = len(words) < _FEW
+    distinct = np.array(sorted(set(words.tolist())), words.dtype) if few else np.unique(words)
     return distinct, np.searchsorted(distinct, words)
 
 

@@ -19,6 +19,8 @@ __all__ = ["DAY", "SECOND", "local_times", "offsets", "period_edges", "rfc3339"]
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
 _CHUNK: Final = 64 * DAY
+_FEW: Final = 128
+"""Fewer are told one by one: arrays cost some calls each."""
 _STEP: Final = 3 * 3600 * SECOND
 
 
@@ -136,12 +138,15 @@ def rfc3339(times: Ints, zone: str | None = None) -> pa.Array:
     if not len(times):
         return pa.array([], pa.string())
     ahead = offsets(zone, times) if zone else np.zeros(1, np.int64)
+    if len(times) < _FEW:
+        some = zip(times.tolist(), np.broadcast_to(ahead, times.shape).tolist(), strict=True)
+        return pa.array([_text(at + offset, _suffix(offset) if zone else "Z") for at, offset in some], pa.string())
     seconds, micros = np.divmod(times + ahead, SECOND)
     days, seconds = np.divmod(seconds, 86_400)
     distinct, day = np.unique(days, return_inverse=True)
     dates = np.array([f"{date}T" for date in distinct.view("M8[D]")], "S")
     shown, suffix = np.unique(ahead, return_inverse=True)
-    suffixes = np.array([_suffix(value) if zone else b"Z" for value in shown.tolist()], "S")
+    suffixes = np.array([_suffix(value) if zone else "Z" for value in shown.tolist()], "S")
     digits = np.where(micros == 0, 0, np.where(micros % 1000 == 0, 1, 2))
     parts: list[pa.Array] = []
     places: list[Ints] = []
@@ -179,17 +184,34 @@ def _thousands() -> NDArray[np.bytes_]:
     return np.array([f"{at:03}" for at in range(1000)], "S3")
 
 
-def _suffix(offset: int) -> bytes:
+@functools.lru_cache(maxsize=1 << 12)
+def _date(day: int) -> str:
+    """A day since 1970 as it begins a text."""
+    return f"{np.datetime64(day, 'D')}T"
+
+
+def _text(local: int, suffix: str) -> str:
+    """One time: microseconds since 1970 by its own clock."""
+    second, micros = divmod(local, SECOND)
+    day, second = divmod(second, 86_400)
+    fraction = f".{micros:06}" if micros % 1000 else f".{micros // 1000:03}" if micros else ""
+    return f"{_date(day)}{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}{fraction}{suffix}"
+
+
+@functools.cache
+def _suffix(offset: int) -> str:
     minutes = abs(offset) // (60 * SECOND)
-    return f"{'-' if offset < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}".encode()
+    return f"{'-' if offset < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"
 
 
 def local_times(times: Ints, zone_codes: Ints, zones: list[str]) -> pa.Array:
     """`rfc3339` of times in several zones: the code of each row's zone is an index into `zones`."""
-    if len(zones) == 1:
-        return rfc3339(times, zones[0])
+    names = sorted(set(zones))
+    if len(names) == 1:
+        return rfc3339(times, names[0])
+    zone_codes = np.array([names.index(zone) for zone in zones], np.int64)[zone_codes]
     order = np.argsort(zone_codes, kind="stable")
-    parts = [rfc3339(times[zone_codes == code], zones[code]) for code in np.unique(zone_codes).tolist()]
+    parts = [rfc3339(times[zone_codes == code], names[code]) for code in np.unique(zone_codes).tolist()]
     back = np.empty(len(times), np.int64)
     back[order] = np.arange(len(times))
     return pc.take(pa.concat_arrays(parts), pa.array(back)) if parts else pa.array([], pa.string())

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.utils.timestamp import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from columnar import DAY, HOUR, MINUTE, SECOND, micros, said, sign
 from pipelines_under_test import Given, Look, Ran, SoFar, key_of, of_type, run, run_stream, without_revisions
@@ -57,6 +59,8 @@ def batch(*events: Event) -> list[EventBatch]:
 
 
 def history_of(source: Any, shards: int = 1, **named: Any) -> dict[str, Any]:
+    # The events here are years old.
+    named.setdefault("backlog_slice", named.get("slice_length", "60s"))
     history = DeviceHistory(batches=True, table=TABLE, shards=shards, horizon="60s", **named)
     return (of_type(source, EventBatch) | history)._asdict()
 
@@ -196,14 +200,14 @@ def test_more_slices_wait_than_there_are_bags() -> None:
     assert [session.count for session in found.records("sessions")] == [2 * 40 + 40]
 
 
-@pytest.mark.parametrize("slice_length", ["1s", "60s", "15m"])
-def test_no_result_depends_on_the_length_of_a_slice(slice_length: str) -> None:
+@pytest.mark.parametrize(("slice_length", "backlog"), [("1s", "1s"), ("60s", "60s"), ("60s", "15m"), ("15m", "15m")])
+def test_no_result_depends_on_the_length_of_a_slice(slice_length: str, backlog: str) -> None:
     rng = random.Random(2)
     events = [
         said(rng.uniform(0, 2 * HOUR), rng.choice(["on", "off"]), "switch", device=f"d{n % 3}") for n in range(60)
     ]
     stream = TestStream().add_elements(batch(*events)).advance_watermark_to_infinity()
-    found = streamed(stream, slice_length=slice_length)
+    found = streamed(stream, slice_length=slice_length, backlog_slice=backlog)
     expected = streamed(TestStream().add_elements(batch(*events)).advance_watermark_to_infinity(), slice_length="5m")
     for name in ("activities", "sessions", "usage"):
         assert without_revisions(found.records(name)) == without_revisions(expected.records(name))
@@ -401,4 +405,36 @@ def test_a_lateness_below_zero() -> None:
 
 @pytest.mark.parametrize("slice_s", [1, 60, 180, 900])
 def test_a_pace_that_can_be(slice_s: int) -> None:
-    assert Pace(0, slice_s * SECOND).checked() == (0, slice_s * SECOND)
+    assert Pace(0, slice_s * SECOND).checked()[:2] == (0, slice_s * SECOND)
+
+
+@pytest.mark.parametrize("backlog_s", [0, -60, 90])
+def test_a_step_that_is_no_multiple_of_a_slice(backlog_s: int) -> None:
+    with pytest.raises(ValueError, match="is no multiple of a slice of 60 s"):
+        Pace(backlog=backlog_s * SECOND).checked()
+
+
+@given(st.integers(-100, 100_000), st.integers(0, 200_000))
+def test_live_slices_wake_by_themselves_and_old_ones_together(number: int, now_minute: int) -> None:
+    pace = Pace()
+    wake = pace.wake(number, now_minute * 60 * SECOND)
+    if now_minute - number < 60:
+        assert wake == number
+    else:
+        assert wake % 15 == 0
+        assert 0 <= wake - number < 15
+
+
+def test_a_row_of_long_ago_waits_for_its_quarter_of_an_hour() -> None:
+    stream = (
+        TestStream()
+        .add_elements(batch(said(0, 1.0)))
+        .advance_watermark_to(moment(14 * 60))
+        .add_elements(batch(said(1, 2.0, event_id="in time")))
+        .advance_watermark_to(moment(15 * 60))
+        .add_elements(batch(said(2, 3.0, event_id="late"), said(900, 4.0, event_id="next")))
+        .advance_watermark_to_infinity()
+    )
+    found = streamed(stream, allowed_lateness="0s", backlog_slice="15m")
+    assert ids(found.records("late")) == ["late"]
+    assert found.counts["counted"] == 3

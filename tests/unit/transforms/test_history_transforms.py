@@ -190,7 +190,7 @@ def test_a_stream_with_late_events(seed: int, as_batches: bool) -> None:
             stream.advance_watermark_to(Timestamp(micros=watermark))
     stream.advance_watermark_to_infinity()
     period = rng.choice(("1h", "15m"))
-    transform = history(period, as_batches, allowed_lateness=lateness, slice_length=slice_s)
+    transform = history(period, as_batches, allowed_lateness=lateness, slice_length=slice_s, backlog_slice=slice_s)
     found = run_stream(
         lambda pipeline: (of_type(pipeline | stream, EventBatch if as_batches else Event) | transform)._asdict()
     )

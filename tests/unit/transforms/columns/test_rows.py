@@ -52,9 +52,10 @@ def test_factorize_tells_ids_of_one_mixed_word_apart() -> None:
 
 @given(st.lists(st.integers(0, 5), max_size=40))
 def test_distinct_codes_are_places_among_the_distinct(values: list[int]) -> None:
-    distinct, codes = distinct_codes(words(*values))
-    assert distinct.tolist() == sorted(set(values))
-    assert distinct[codes].tolist() == values
+    for copies in (1, 256):
+        distinct, codes = distinct_codes(np.tile(words(*values), copies))
+        assert distinct.tolist() == sorted(set(values))
+        assert distinct[codes].tolist() == values * copies
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=12), st.lists(st.sampled_from("cdef"), max_size=12))

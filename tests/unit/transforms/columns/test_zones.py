@@ -169,9 +169,12 @@ def test_about_the_edges_of_what_is_cached(zone: str, length: int) -> None:
 def test_times_as_the_clock_showed_them(zone: str, times: list[int]) -> None:
     times += [time // 1000 * 1000 for time in times] + [time // SECOND * SECOND for time in times]
     array = np.array(times)
-    assert rfc3339(array, zone).to_pylist() == [local_text(time, ZoneInfo(zone)) for time in times]
+    shown = [local_text(time, ZoneInfo(zone)) for time in times]
     in_utc = [local_text(time, ZoneInfo("UTC")).removesuffix("+00:00") + "Z" for time in times]
-    assert rfc3339(array).to_pylist() == in_utc
+    # A few times are told one by one, many by tables.
+    for copies in (1, 128):
+        assert rfc3339(np.tile(array, copies), zone).to_pylist() == shown * copies
+        assert rfc3339(np.tile(array, copies)).to_pylist() == in_utc * copies
     ahead = [ZoneInfo(zone).utcoffset(_local(time, zone)) for time in times]
     assert offsets(zone, array).tolist() == [
         round(delta.total_seconds()) * SECOND for delta in ahead if delta is not None

@@ -1,0 +1,140 @@
+"""Rows per second into HBase: WriteToHBase in a pipeline beside a bare happybase batch loop, turn by turn.
+
+    python benchmarks/hbase.py [--rows 100000] [--turns 3] [--interface 2] [--address HOST:PORT --address2 HOST:PORT]
+
+Without addresses it starts an HBase of the stack. Both sides write the same cells, 1,000 rows in a call: activities of
+2,000 devices, 12 cells each. The bare loop has its keys and cells ready, one call after another, and no timestamps
+of its own; the pipeline is given Arrow batches, as DeviceHistory makes them, and makes keys, cells and timestamps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import apache_beam as beam
+import happybase
+import pyarrow as pa
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.utils.timestamp import Timestamp
+
+from thingbeam.io.hbase import HBaseConfig, HBaseRow, KeyPart, RowKey, TableLayout, WriteToHBase, create_table
+from thingbeam.io.hbase.encoding import RowEncoder
+from thingbeam.io.writing import BatchPolicy
+from thingbeam.schemas.arrow import to_record_batch
+from thingbeam.schemas.records import Activity
+
+BATCH = 1_000
+LAYOUT = TableLayout.of(
+    Activity, RowKey("device_id", KeyPart.newest("start"), "component", "capability", salt=4), regions=4
+)
+
+
+def batch_of(number: int, turn: int, *, distinct: bool = False) -> pa.RecordBatch:
+    """A thousand activities of one revision, or each of its own."""
+    first = number * BATCH
+    return to_record_batch(
+        [
+            Activity(
+                f"device-{row % 2_000:08d}",
+                "main",
+                "washerOperatingState",
+                Timestamp(micros=(turn * 10_000_000 + row) * 1_000_000),
+                "2026-11-22T10:00:00+01:00",
+                Timestamp(micros=(turn * 10_000_000 + row + 60) * 1_000_000),
+                60.0,
+                "done",
+                "stop",
+                1_795_000_000_000_000 + (row if distinct else number),
+                f"home-{row % 700}",
+            )
+            for row in range(first, first + BATCH)
+        ],
+        Activity,
+    )
+
+
+def bare(address: str, table: str, rows: list[HBaseRow]) -> float:
+    """Rows per second of a happybase batch loop."""
+    host, _, port = address.rpartition(":")
+    connection = happybase.Connection(host, int(port), timeout=60_000)
+    cells = len(rows[0].cells)
+    began = time.perf_counter()
+    with connection.table(table).batch(batch_size=BATCH * cells) as batch:
+        for row in rows:
+            batch.put(row.key, row.cells)
+    seconds = time.perf_counter() - began
+    connection.close()
+    return len(rows) / seconds
+
+
+class Clock(beam.DoFn):
+    """Hands batches on, and remembers when the first one went."""
+
+    began = 0.0
+
+    def process(self, batch: Any) -> Any:
+        if not Clock.began:
+            Clock.began = time.perf_counter()
+        yield batch
+
+
+def piped(config: HBaseConfig, table: str, batches: list[pa.RecordBatch], in_flight: int) -> float:
+    """Rows per second of a pipeline, from the first batch to the last bundle's end."""
+    Clock.began = 0.0
+    write = WriteToHBase(config, table, LAYOUT, batch=BatchPolicy(rows=BATCH, in_flight=in_flight))
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        pipeline | beam.Create(batches, reshuffle=False) | beam.ParDo(Clock()) | write
+    return sum(map(len, batches)) / (time.perf_counter() - Clock.began)
+
+
+def run(first: str, second: str, rows: int, turns: int, interface: int, in_flight: int, *, distinct: bool) -> None:
+    """Turn by turn, each way first once."""
+    config = HBaseConfig(second, 2) if interface == 2 else HBaseConfig(first)
+    ratios: list[float] = []
+    for turn in range(turns):
+        table = f"bench-{time.time_ns()}"
+        create_table(HBaseConfig(second, 2), table, LAYOUT)
+        batches = [batch_of(number, turn, distinct=distinct) for number in range(rows // BATCH)]
+        other = [batch_of(number, turn + turns, distinct=distinct) for number in range(rows // BATCH)]
+        encoder = RowEncoder(LAYOUT)
+        ready = [row for batch in other for row in encoder.rows(batch) if isinstance(row, HBaseRow)]
+        rates: dict[str, float] = {}
+        for side in ("bare", "piped") if turn % 2 else ("piped", "bare"):
+            if side == "bare":
+                rates[side] = bare(first, table, ready)
+            else:
+                rates[side] = piped(config, table, batches, in_flight)
+        ratios.append(rates["piped"] / rates["bare"])
+        print(f"bare {rates['bare']:,.0f}/s, pipeline {rates['piped']:,.0f}/s, ratio {ratios[-1]:.2f}", flush=True)
+    print(f"ratio, median of {turns}: {statistics.median(ratios):.2f}")
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--interface", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--in-flight", type=int, default=4)
+    parser.add_argument("--distinct", action="store_true", help="a revision for each row, not for each batch")
+    parser.add_argument("--address", help="of a first gateway")
+    parser.add_argument("--address2", help="of a second gateway")
+    given = parser.parse_args()
+    how = (given.rows, given.turns, given.interface, given.in_flight)
+    if given.address:
+        run(given.address, given.address2, *how, distinct=given.distinct)
+        return
+    from thingbeam.runners.stack import running
+    from thingbeam.runners.stack.components.hbase import HBase
+
+    with tempfile.TemporaryDirectory() as folder, running(folder, HBase()) as stack:
+        place = stack.place("hbase")
+        run(place.address("thrift"), place.address("thrift2"), *how, distinct=given.distinct)
+
+
+if __name__ == "__main__":
+    main()
