@@ -1,33 +1,38 @@
-"""Inputs and outputs by URI: the one place that knows the schemes. A path or glob of files has none of them.
+"""Inputs and outputs by URI: the one place that knows the schemes. What has none of them is a path or glob of files.
 
-    kafka://HOST:PORT[,HOST:PORT…]/TOPIC[,TOPIC…]?group=…&start=earliest
-
+A connector brings a function from a URI to a `Source` or a `Sink` (thingbeam.io.endpoints), and its scheme one line of
+`SCHEMES`.
 A secret is only ever a reference: `password=env:NAME` or `password=file:PATH`.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from thingbeam.io.kafka.config import KafkaConfig, MskIam, Plain, Scram, Tls
+from thingbeam.io.endpoints import Sink, Source
+from thingbeam.io.files.endpoint import DirectorySink, FileOptions, FileSource
 
-__all__ = ["KafkaUri", "is_service", "parse_kafka_uri", "scheme_of"]
+__all__ = ["SCHEMES", "Scheme", "is_service", "scheme_of", "sink_of", "source_of"]
 
-KAFKA: Final = "kafka"
-SCHEMES: Final = (KAFKA,)
+
+class Scheme(NamedTuple):
+    """How a scheme's URIs are read: functions as `module:name`, imported when one is given."""
+
+    source: str | None
+    sink: str | None
+    extra: str
+    """What to install: `thingbeam[EXTRA]`."""
+
+
+SCHEMES: Final[Mapping[str, Scheme]] = {
+    "hbase": Scheme(None, "thingbeam.io.hbase.endpoint:HBaseSink", "hbase"),
+    "kafka": Scheme("thingbeam.io.kafka.endpoint:KafkaSource", "thingbeam.io.kafka.endpoint:KafkaSink", "kafka"),
+    "kinesis": Scheme("thingbeam.io.kinesis.endpoint:KinesisSource", None, "aws"),
+    "s3": Scheme("thingbeam.io.s3.endpoint:S3Source", "thingbeam.io.s3.endpoint:S3Sink", "aws"),
+}
 """The schemes that are no files."""
-
-
-class KafkaUri(NamedTuple):
-    """A `kafka://` URI, taken apart."""
-
-    config: KafkaConfig
-    topics: tuple[str, ...]
-    """Empty where `pattern` says."""
-    options: dict[str, Any]
-    """The arguments of ReadFromKafka or WriteToKafka that it gives."""
 
 
 def scheme_of(uri: str) -> str:
@@ -49,130 +54,49 @@ def is_service(uri: str) -> bool:
     return scheme_of(uri) in SCHEMES
 
 
-_COMMON: Final = frozenset(
-    {"tls", "ca", "certificate", "key", "key_password", "auth", "username", "password", "region", "profile", "role_arn",
-     "connect_timeout"}
-)  # fmt: skip
-_BOOLS: Final = {"true": True, "false": False}
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLS:
-        raise ValueError("true or false")
-    return _BOOLS[text.lower()]
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("a whole number from 1")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number") from None
-
-
-def _never(text: str) -> str | None:
-    return None if text == "never" else text
-
-
-_READ: Final[Mapping[str, Callable[[str], Any]]] = {
-    "pattern": str, "group": str, "start": str, "otherwise": str, "stop": str, "batch_records": _count, "time": str,
-    "out_of_orderness": str, "idle_after": str, "max_delay": str, "read_committed": _boolean, "discover_every": _never,
-    "poll_interval": str, "bundle_time": str, "max_rate": _number, "on_gap": str, "on_deleted": str,
-    "commit_margin": str, "warm_up": str,
-}  # fmt: skip
-_WRITE: Final[Mapping[str, Callable[[str], Any]]] = {"transactional": str, "timeout": str, "attempts": _count}
-
-
-def parse_kafka_uri(uri: str, *, write: bool = False) -> KafkaUri:
-    """A `kafka://` URI as configuration, topics and arguments.
-
-    What a query can say: the arguments of `ReadFromKafka` (or, with `write`, of `WriteToKafka`) by their names;
-    `tls=true`, `ca=`, `certificate=`, `key=`, `key_password=`; `auth=scram-sha-512`, `scram-sha-256` or `plain` with
-    `username=` and `password=`; `auth=msk-iam` with `region=`; and with a dot in its name any setting of librdkafka's.
-
-    Args:
-        uri: percent-encoded where needed.
-        write: whether it is an output.
+def source_of(uri: str) -> Source:
+    """An input: a service by its URI, or files by a path or glob.
 
     Raises:
-        ValueError: one line that says what is wrong, without any secret.
+        ValueError: what the URI says cannot be; one line, without any secret.
 
-    >>> parsed = parse_kafka_uri("kafka://127.0.0.1:9092/events?group=g&start=earliest")
-    >>> parsed.config.servers, parsed.topics, parsed.options
-    ('127.0.0.1:9092', ('events',), {'group': 'g', 'start': 'earliest'})
+    >>> source_of("kafka://broker:9092/events").endless
+    True
     """
-    parts = urlsplit(uri)
-    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    if parts.scheme.lower() != KAFKA:
-        raise ValueError(f"{where}: kafka://HOST:PORT/TOPIC is expected")
-    if "@" in parts.netloc:
-        raise ValueError(f"{where}: no user or password before the @: use username=NAME&password=env:NAME")
-    if parts.fragment:
-        raise ValueError(f"{where}: what is after the # means nothing; write %23 for a #")
-    query: dict[str, str] = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name in query:
-            raise ValueError(f"{where}: {name} is given twice")
-        query[name] = value
-    topics = tuple(filter(None, unquote(parts.path).strip("/").split(",")))
-    if any("/" in topic for topic in topics):
-        raise ValueError(f"{where}: a topic's name has no slash")
-    known = _WRITE if write else _READ
-    settings = {name: value for name, value in query.items() if "." in name}
-    unknown = sorted(name for name in query.keys() - settings.keys() if name not in known and name not in _COMMON)
-    if unknown:
-        raise ValueError(
-            f"{where}: {', '.join(unknown)}: no such option; there are {', '.join(sorted({*known, *_COMMON}))}"
-        )
-    options: dict[str, Any] = {}
-    for name, read in known.items():
-        if name in query:
-            try:
-                options[name] = read(query[name])
-            except ValueError as error:
-                raise ValueError(f"{where}: {name}={query[name]}: {error}") from None
-    if write and len(topics) != 1:
-        raise ValueError(f"{where}: an output is one topic: kafka://HOST:PORT/TOPIC")
-    if not write and bool(topics) == ("pattern" in options):
-        raise ValueError(f"{where}: name topics, as in kafka://HOST:PORT/TOPIC, or give pattern=")
-    try:
-        config = _config(parts.netloc, query, settings)
-        config.check_writing() if write else config.check_reading()
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    return KafkaUri(config, topics, options)
+    if not is_service(uri):
+        return FileSource(uri)
+    scheme = SCHEMES[scheme_of(uri)]
+    if scheme.source is None:
+        raise ValueError(f"{scheme_of(uri)}:// is written to, not read")
+    source: Source = _imported(scheme.source, scheme)(uri)
+    return source
 
 
-def _config(servers: str, query: Mapping[str, str], settings: Mapping[str, str]) -> KafkaConfig:
-    auth = query.get("auth")
-    sasl: Scram | Plain | MskIam | None = None
-    if auth in ("scram-sha-256", "scram-sha-512", "plain"):
-        if "username" not in query or "password" not in query:
-            raise ValueError(f"auth={auth} needs username= and password=")
-        who = query["username"], query["password"]
-        sasl = Plain(*who) if auth == "plain" else Scram(*who, auth.upper())  # type: ignore[arg-type]
-    elif auth == "msk-iam":
-        if "region" not in query:
-            raise ValueError("auth=msk-iam needs region=")
-        sasl = MskIam(query["region"], query.get("profile"), query.get("role_arn"))
-    elif auth is not None:
-        raise ValueError(f"auth={auth}: scram-sha-512, scram-sha-256, plain or msk-iam")
-    elif "username" in query or "password" in query:
-        raise ValueError("username= and password= need auth=, for instance auth=scram-sha-512")
+def sink_of(uri: str, files: FileOptions | None = None) -> Sink:
+    """An output: a service by its URI, or a directory.
+
+    Args:
+        uri: which.
+        files: how files are written.
+
+    Raises:
+        ValueError: what the URI says cannot be; one line, without any secret.
+    """
+    if not is_service(uri):
+        return DirectorySink(uri, files or FileOptions())
+    scheme = SCHEMES[scheme_of(uri)]
+    if scheme.sink is None:
+        raise ValueError(f"{scheme_of(uri)}:// is read, not written to")
+    sink: Sink = _imported(scheme.sink, scheme)(uri)
+    return sink
+
+
+def _imported(name: str, scheme: Scheme) -> Callable[[str], Any]:
+    module, _, function = name.partition(":")
     try:
-        tls: Tls | bool = _boolean(query.get("tls", "false"))
-    except ValueError as error:
-        raise ValueError(f"tls={query['tls']}: {error}") from None
-    files = {name: query[name] for name in ("ca", "certificate", "key", "key_password") if name in query}
-    if files:
-        tls = Tls(files.get("ca"), files.get("certificate"), files.get("key"), files.get("key_password"))
-    try:
-        timeout = _number(query.get("connect_timeout", "30"))
-    except ValueError as error:
-        raise ValueError(f"connect_timeout={query['connect_timeout']}: {error}") from None
-    return KafkaConfig(servers, tls, sasl, settings, timeout)
+        found: Callable[[str], Any] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("thingbeam"):
+            raise
+        raise ValueError(f"it needs {error.name}: pip install 'thingbeam[{scheme.extra}]'") from error
+    return found

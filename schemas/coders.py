@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+import typing
 from typing import Any
 
 import apache_beam as beam
@@ -10,9 +12,10 @@ from apache_beam.coders import Coder, RowCoder
 
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob, BlobCoder
+from thingbeam.schemas.payloads import PayloadBatch, PayloadBatchCoder
 from thingbeam.schemas.records import Activity, DeadLetter, Event, Session, Usage
 
-__all__ = ["ArrowBatchCoder", "EventBatchCoder", "register_coders"]
+__all__ = ["ArrowBatchCoder", "EventBatchCoder", "register_coders", "register_rows"]
 
 
 class EventBatchCoder(Coder):
@@ -69,10 +72,28 @@ class ArrowBatchCoder(Coder):
         return pa.RecordBatch
 
 
+def register_rows(*records: type) -> None:
+    """Teach Beam's registry some NamedTuples, as rows.
+
+    Beam takes annotations as they stand, and under `from __future__ import annotations` they stand as text: each field
+    would be a value of any type, pickled, which engines in Java cannot read. So they are resolved first. `X | None` too
+    is any type to Beam, unless it is written as a Union.
+    """
+    for record in records:
+        record.__annotations__ = {name: _as_beam_reads(hint) for name, hint in typing.get_type_hints(record).items()}
+        beam.coders.registry.register_coder(record, RowCoder)
+
+
+def _as_beam_reads(hint: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        return typing.Union[hint.__args__]  # noqa: UP007  # made at run time, of members that are not known here
+    return hint
+
+
 def register_coders() -> None:
     """Teach Beam's registry the records (row coder) and the batches. Importing thingbeam.schemas does it."""
-    for record in (Event, Activity, Session, Usage, DeadLetter):
-        beam.coders.registry.register_coder(record, RowCoder)
+    register_rows(Event, Activity, Session, Usage, DeadLetter)
     beam.coders.registry.register_coder(EventBatch, EventBatchCoder)
     beam.coders.registry.register_coder(Blob, BlobCoder)
+    beam.coders.registry.register_coder(PayloadBatch, PayloadBatchCoder)
     beam.coders.registry.register_coder(pa.RecordBatch, ArrowBatchCoder)

@@ -17,6 +17,8 @@ TRUNCATED_FILE: Final = "truncated_file"
 CORRUPT_FILE: Final = "corrupt_file"
 SCHEMA_MISMATCH: Final = "schema_mismatch"
 NOT_AN_EVENT: Final = "not_an_event"
+OUT_OF_RANGE: Final = "out_of_range"
+REFUSED: Final = "refused"
 PARSER_ERROR: Final = "parser_error"
 
 CODES: Final[dict[str, str]] = {
@@ -33,6 +35,8 @@ CODES: Final[dict[str, str]] = {
     CORRUPT_FILE: "the file's bytes do not decode; what came before was read",
     SCHEMA_MISMATCH: "the file's schema cannot be read as the one asked for",
     NOT_AN_EVENT: "an Event whose fields are not what an Event's are",
+    OUT_OF_RANGE: "the number is too large, too small or too precise for where it should go",
+    REFUSED: "the store refuses the row, as often as it is sent; the error says why",
     PARSER_ERROR: "a mistake in the parser itself: please report it, with the trace",
 }
 """Every code with its meaning."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-import apache_beam as beam
 import numpy as np
 from apache_beam.coders import Coder
 from apache_beam.utils.timestamp import Timestamp
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from thingbeam.schemas.encoding import pack, unpack
 
-__all__ = ["PayloadBatch", "PayloadBatchCoder", "PayloadLines"]
+__all__ = ["Message", "PayloadBatch", "PayloadBatchCoder", "PayloadLines"]
 
 _MAGIC: Final = b"TBPB"
 _VERSION: Final = 1
@@ -22,6 +21,26 @@ _NEWLINE: Final = b"\n"
 
 Payloads = Sequence[bytes | None]
 Longs = NDArray[np.int64]
+
+
+@runtime_checkable
+class Message(Protocol):
+    """One payload that says where it stood: a record of a stream, or a dead letter."""
+
+    @property
+    def payload(self) -> bytes | None:
+        """The bytes; None for a message without a value."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The topic, stream or file."""
+        ...
+
+    @property
+    def position(self) -> str:
+        """Where in the source, as a dead letter says it."""
+        ...
 
 
 class PayloadLines(NamedTuple):
@@ -194,6 +213,3 @@ class PayloadBatchCoder(Coder):
     def to_type_hint(self) -> Any:
         """The type that it is registered for."""
         return PayloadBatch
-
-
-beam.coders.registry.register_coder(PayloadBatch, PayloadBatchCoder)

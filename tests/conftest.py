@@ -61,4 +61,17 @@ def fn_api_runner() -> FnApiRunner:
     return FnApiRunner()
 
 
-from stack_fixtures import flink, kafka, registry, secured_kafka  # noqa: E402, F401  # fixtures of real servers
+from stack_fixtures import (  # noqa: E402  # fixtures of real servers
+    dynamodb,  # noqa: F401
+    dynamodb_on_disk,  # noqa: F401
+    flink,  # noqa: F401
+    hbase,  # noqa: F401
+    kafka,  # noqa: F401
+    kinesis,  # noqa: F401
+    kinesis_local,  # noqa: F401
+    registry,  # noqa: F401
+    s3,  # noqa: F401
+    s3_far,  # noqa: F401
+    secured_hbase,  # noqa: F401
+    secured_kafka,  # noqa: F401
+)

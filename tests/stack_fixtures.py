@@ -12,13 +12,22 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
+from urllib.parse import urlencode
 
 import pytest
 
+from thingbeam.io.aws import AwsConfig
 from thingbeam.runners.stack import Component, MissingToolError, Stack, StackError, running
+from thingbeam.runners.stack.components import dynamodb as dynamodb_component
+from thingbeam.runners.stack.components.dynamodb import DynamoDb
 from thingbeam.runners.stack.components.flink import Flink
+from thingbeam.runners.stack.components.hbase import HBase
 from thingbeam.runners.stack.components.kafka import Kafka
+from thingbeam.runners.stack.components.kinesis import ACCESS_KEY, REGION, SECRET_KEY, Kinesis
 from thingbeam.runners.stack.components.registry import Registry
+from thingbeam.runners.stack.components.s3 import ACCESS_KEY as S3_ACCESS_KEY
+from thingbeam.runners.stack.components.s3 import S3
+from thingbeam.runners.stack.components.s3 import SECRET_KEY as S3_SECRET_KEY
 from thingbeam.runners.stack.flink_cluster import FlinkCluster, beam_options, boot_script
 from thingbeam.runners.stack.processes import members
 from thingbeam.runners.stack.state import StateFile
@@ -93,6 +102,92 @@ class Broker(Server):
         return component
 
 
+class Streams(Server):
+    """A server of Kinesis."""
+
+    def client(self) -> Any:
+        """A boto3 client of it."""
+        return self._component.client(self.stack.place(self.name))
+
+    def stream(self, name: str = "events", shards: int = 1) -> str:
+        """Makes a stream whose name begins as given and is nobody else's."""
+        unique = f"{name}-{uuid.uuid4().hex[:8]}"
+        self._component.make_stream(self.stack.place(self.name), unique, shards)
+        return unique
+
+    def config(self, endpoint: str | None = None, **more: Any) -> AwsConfig:
+        """How a pipeline reaches it, or the endpoint of a proxy before it."""
+        os.environ |= {"THINGBEAM_TEST_ACCESS_KEY": ACCESS_KEY, "THINGBEAM_TEST_SECRET_KEY": SECRET_KEY}
+        keys = {"access_key": "env:THINGBEAM_TEST_ACCESS_KEY", "secret_key": "env:THINGBEAM_TEST_SECRET_KEY"}
+        return AwsConfig(**({"region": REGION, "endpoint": endpoint or self.uri} | keys | more))
+
+    @property
+    def _component(self) -> Kinesis:
+        component = self.stack.component(self.name)
+        assert isinstance(component, Kinesis)
+        return component
+
+
+class ObjectStore(Server):
+    """An endpoint of S3, of one region."""
+
+    @property
+    def region(self) -> str:
+        """What its requests are signed for."""
+        return self._component.region
+
+    def client(self, *keys: str) -> Any:
+        """A boto3 client of it, of its root or of another user."""
+        return self._component.client(self.stack.place(self.name), *keys)
+
+    def bucket(self, name: str = "events") -> str:
+        """Makes a bucket whose name begins as given and is nobody else's."""
+        unique = f"{name}-{uuid.uuid4().hex[:8]}"
+        self.client().create_bucket(Bucket=unique)
+        return unique
+
+    def user(self, name: str = "user") -> tuple[str, str]:
+        """Makes a user who may do nothing yet: access key and secret key."""
+        unique = f"{name}-{uuid.uuid4().hex[:8]}"
+        self._component.add_user(self.stack.place(self.name), unique, f"{unique}-secret")
+        return unique, f"{unique}-secret"
+
+    def prefix(self, bucket: str, key: str = "", endpoint: str | None = None, **more: str) -> str:
+        """The URI of a prefix, with all that a pipeline needs to reach it, or the endpoint of a proxy before it."""
+        os.environ |= {"THINGBEAM_TEST_S3_ACCESS_KEY": S3_ACCESS_KEY, "THINGBEAM_TEST_S3_SECRET_KEY": S3_SECRET_KEY}
+        query = {
+            "region": self.region,
+            "endpoint": endpoint or self.uri,
+            "access_key": "env:THINGBEAM_TEST_S3_ACCESS_KEY",
+            "secret_key": "env:THINGBEAM_TEST_S3_SECRET_KEY",
+        }
+        return f"s3://{bucket}/{key}?{urlencode(query | more, safe=':/')}"
+
+    @property
+    def _component(self) -> S3:
+        component = self.stack.component(self.name)
+        assert isinstance(component, S3)
+        return component
+
+
+class DynamoTables(Server):
+    """A DynamoDB."""
+
+    def config(self, endpoint: str | None = None, **more: Any) -> AwsConfig:
+        """How a pipeline reaches it, or the endpoint of a proxy before it."""
+        os.environ |= {
+            "THINGBEAM_TEST_ACCESS_KEY": dynamodb_component.ACCESS_KEY,
+            "THINGBEAM_TEST_SECRET_KEY": dynamodb_component.SECRET_KEY,
+        }
+        keys = {"access_key": "env:THINGBEAM_TEST_ACCESS_KEY", "secret_key": "env:THINGBEAM_TEST_SECRET_KEY"}
+        return AwsConfig(**({"region": dynamodb_component.REGION, "endpoint": endpoint or self.uri} | keys | more))
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """All items of a table, as the API has them."""
+        pages = self.config().client("dynamodb").get_paginator("scan").paginate(TableName=table)
+        return [item for page in pages for item in page["Items"]]
+
+
 class Cluster(Server):
     """A Flink session cluster with Beam's job server."""
 
@@ -111,6 +206,25 @@ class Cluster(Server):
         state = StateFile(self.stack.directory).read().components[self.name].processes
         managers = [identity for name, identity in state.items() if identity and name.startswith("taskmanager")]
         return [pid for identity in managers for pid in members(identity) if pid != identity.pid]
+
+
+class Tables(Server):
+    """An HBase with both of its gateways."""
+
+    def config(self, interface: Literal[1, 2] = 1, address: str | None = None, **more: Any) -> Any:
+        """An HBaseConfig of one of its gateways, or of a proxy before it."""
+        from thingbeam.io.hbase import HBaseConfig
+
+        port = "thrift" if interface == 1 else "thrift2"
+        return HBaseConfig(address or self.stack.place(self.name).address(port), interface, **more)
+
+    def table(self, layout: Any, name: str = "rows") -> str:
+        """Makes a table whose name begins as given and is nobody else's."""
+        from thingbeam.io.hbase import create_table
+
+        unique = f"{name}-{uuid.uuid4().hex[:8]}"
+        create_table(self.config(2), unique, layout)
+        return unique
 
 
 def or_skip(started: AbstractContextManager[T]) -> T:
@@ -165,3 +279,59 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A session cluster of two TaskManagers with two slots each."""
     with stack_of(tmp_path_factory, Flink(taskmanagers=2)) as stack:
         yield Cluster(stack, "flink")
+
+
+@pytest.fixture(scope="session")
+def kinesis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Streams]:
+    """Kinesis by kinesalite: what is acknowledged is on disk."""
+    with stack_of(tmp_path_factory, Kinesis()) as stack:
+        yield Streams(stack, "kinesis")
+
+
+@pytest.fixture(scope="session")
+def kinesis_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Streams]:
+    """Kinesis by kinesis-local: with enhanced fan-out, UpdateShardCount and a lag, in memory."""
+    with stack_of(tmp_path_factory, Kinesis(server="kinesis-local")) as stack:
+        yield Streams(stack, "kinesis")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An endpoint of S3 in one region."""
+    with stack_of(tmp_path_factory, S3(region="eu-west-1")) as stack:
+        yield ObjectStore(stack, "s3")
+
+
+@pytest.fixture(scope="session")
+def s3_far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """Another, in another region."""
+    with stack_of(tmp_path_factory, S3(region="us-west-2")) as stack:
+        yield ObjectStore(stack, "s3")
+
+
+@pytest.fixture(scope="session")
+def hbase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tables]:
+    """A whole HBase of one process, whose gateways try again only once by themselves."""
+    with stack_of(tmp_path_factory, HBase(retries=2)) as stack:
+        yield Tables(stack, "hbase")
+
+
+@pytest.fixture(scope="session")
+def secured_hbase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tables]:
+    """An HBase that asks for permissions; see HBase.secured."""
+    with stack_of(tmp_path_factory, HBase(secured=True)) as stack:
+        yield Tables(stack, "hbase")
+
+
+@pytest.fixture(scope="session")
+def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoTables]:
+    """A DynamoDB in memory."""
+    with stack_of(tmp_path_factory, DynamoDb(memory=True)) as stack:
+        yield DynamoTables(stack, "dynamodb")
+
+
+@pytest.fixture(scope="session")
+def dynamodb_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoTables]:
+    """A DynamoDB that keeps what it acknowledged over a kill -9."""
+    with stack_of(tmp_path_factory, DynamoDb()) as stack:
+        yield DynamoTables(stack, "dynamodb")

@@ -18,8 +18,9 @@ from thingbeam.schemas.arrow import from_record_batch
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.origin import origin_of
+from thingbeam.schemas.payloads import Message, PayloadBatch
 from thingbeam.schemas.records import DeadLetter, Event
-from thingbeam.transforms.columns.parse import BlobParser, Parsed
+from thingbeam.transforms.columns.parse import NO_ROWS, BlobParser, Parsed
 from thingbeam.transforms.envelopes import Context, Limits
 from thingbeam.transforms.faults import as_payload, fault_of
 from thingbeam.transforms.sharding import NAMESPACE
@@ -28,8 +29,6 @@ __all__ = ["DEAD_LETTERS", "EVENTS", "ParseEvents", "ParsedEvents"]
 
 EVENTS: Final = "events"
 DEAD_LETTERS: Final = "dead_letters"
-
-_NO_ROWS: Final = EventBatch.from_events(())
 
 
 class ParsedEvents(NamedTuple):
@@ -44,16 +43,20 @@ class ParsedEvents(NamedTuple):
 class ParseEvents(beam.PTransform[Any, Any]):
     """Payloads to events: SmartThings (sinks, webhooks, Enterprise v2, device states), Matter, JSON arrays of these.
 
-    Takes a PCollection of `bytes` or `str` (one payload each), of `Blob` (whole lines, a payload each: the fast path),
-    or of `pyarrow.RecordBatch` of Event, as our own Avro and Parquet files are read. One payload may hold many events;
-    an event of an unknown type passes as itself. Each event has its own time as timestamp, a batch its earliest.
+    Takes a PCollection of `bytes` or `str` (one payload each), of `Blob` (whole lines, a payload each: the fast path of
+    files), of `PayloadBatch` (messages as `ReadFromKafka(batches=True)` gives them: the fast path of streams), of
+    `Message` (`KafkaRecord`, `DeadLetter`: one payload that says where it stood), or of `pyarrow.RecordBatch` of Event,
+    as our own Avro and Parquet files are read. One payload may hold many events; an event of an unknown type passes as
+    itself. Each event has its own time as timestamp, a batch its earliest.
 
-    What cannot be understood is a dead letter with its bytes, secrets blanked out, the position, a code of
+    What cannot be understood is a dead letter with its bytes, secrets blanked out, the source and position, a code of
     `thingbeam.schemas.codes`, a message, and this transform's label as step. Nothing is dropped: what is in none of the
-    events is in a dead letter, but for documents that are understood and hold no event, which are counted.
+    events is in a dead letter, but for documents that are understood and hold no event, and messages without a value
+    (tombstones), which are counted.
 
-    Counters in the namespace `thingbeam`: `lines` (payloads, or records), `events`, `failed_lines` (of which nothing
-    came but dead letters), `empty_lines` (of which nothing came), `dead_letters`.
+    Counters in the namespace `thingbeam`: `lines` (payloads, messages or records), `events`, `failed_lines` (of which
+    nothing came but dead letters), `empty_lines` (of which nothing came), `tombstones` (which are empty lines too),
+    `dead_letters`.
 
     Args:
         batches: give EventBatch, not Event: what the other transforms take fastest. A batch does not carry
@@ -96,18 +99,20 @@ class _Parse(beam.DoFn):
         self._dead = Metrics.counter(NAMESPACE, "dead_letters")
         self._failed = Metrics.counter(NAMESPACE, "failed_lines")
         self._empty = Metrics.counter(NAMESPACE, "empty_lines")
+        self._tombstones = Metrics.counter(NAMESPACE, "tombstones")
 
     def setup(self) -> None:
         """Caches live as long as the worker's copy of this."""
         self._parser = BlobParser(self._context, self._limits, self._step)
 
-    def process(self, payload: bytes | str | Blob | pa.RecordBatch) -> Iterator[Any]:
-        """Parse one payload, the lines of one blob, or the records of one batch."""
+    def process(self, payload: bytes | str | Blob | PayloadBatch | Message | pa.RecordBatch) -> Iterator[Any]:
+        """Parse one payload, the lines of one blob, or the messages or records of one batch."""
         parsed = self._parsed(payload)
         self._lines.inc(parsed.lines)
         self._events.inc(len(parsed.batch) + len(parsed.events))
         self._failed.inc(parsed.failed_lines)
         self._empty.inc(parsed.empty_lines)
+        self._tombstones.inc(parsed.tombstones)
         self._dead.inc(len(parsed.dead_letters))
         if self._batches:
             yield from _as_batch(parsed.to_batch())
@@ -121,17 +126,23 @@ class _Parse(beam.DoFn):
     def _parsed(self, payload: object) -> Parsed:
         if isinstance(payload, Blob):
             return self._parser.parse(payload)
+        if isinstance(payload, PayloadBatch):
+            return self._parser.parse_batch(payload)
         if isinstance(payload, pa.RecordBatch):
             return self._checked(payload)
+        source = position = ""
+        if isinstance(payload, Message):
+            source, position = payload.source, payload.position
+            if payload.payload is None:
+                return Parsed(NO_ROWS, [], [], 1, 0, 1, 1)
+            payload = payload.payload
         if isinstance(payload, str):
             # A lone surrogate becomes bytes that are not UTF-8, and is told so.
             payload = payload.encode("utf-8", "surrogatepass")
         if isinstance(payload, bytes):
-            events, dead = self._parser.parse_line(payload, "", "")
-        else:
-            message = f"a {type(payload).__name__}, not bytes, text, a Blob or a RecordBatch"
-            events, dead = [], [self._letter(as_payload(payload), "", "", codes.NOT_AN_EVENT, message)]
-        return Parsed(_NO_ROWS, events, dead, 1, int(bool(dead) and not events), int(not dead and not events))
+            return Parsed.of_one(*self._parser.parse_line(payload, source, position))
+        message = f"a {type(payload).__name__}, not bytes, text, a Blob, a PayloadBatch, a Message or a RecordBatch"
+        return Parsed.of_one([], [self._letter(as_payload(payload), "", "", codes.NOT_AN_EVENT, message)])
 
     def _checked(self, records: pa.RecordBatch) -> Parsed:
         """The records that can be worked on, and the others."""
@@ -140,7 +151,7 @@ class _Parse(beam.DoFn):
         if missing:
             message = f"not records of Event: without {', '.join(missing)}"
             letter = self._letter(str(records.schema).encode(), source, "", codes.SCHEMA_MISMATCH, message)
-            return Parsed(_NO_ROWS, [], [letter], 1, 1, 0)
+            return Parsed(NO_ROWS, [], [letter], 1, 1, 0)
         events: list[Event] = []
         dead: list[DeadLetter] = []
         for number, event in enumerate(from_record_batch(records, Event), first):
@@ -149,7 +160,7 @@ class _Parse(beam.DoFn):
                 dead.append(self._letter(as_payload(event), source, f"record={number}", *fault))
             else:
                 events.append(event)
-        return Parsed(_NO_ROWS, events, dead, records.num_rows, len(dead), 0)
+        return Parsed(NO_ROWS, events, dead, records.num_rows, len(dead), 0)
 
     def _letter(self, payload: bytes, source: str, position: str, code: str, error: str) -> DeadLetter:
         return DeadLetter(payload, source, position, self._step, code, error, Timestamp.now())

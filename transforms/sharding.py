@@ -10,6 +10,7 @@ import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows, TimestampedValue
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -35,6 +36,8 @@ DEAD_LETTERS: Final = "dead_letters"
 _LIMITS: Final = Limits(earliest=Timestamp(-631_152_000), latest=Timestamp(16_725_225_600))
 
 ShardedBatch = tuple[int, EventBatch]
+_SHARDED: Final[Any] = convert_to_beam_type(ShardedBatch)
+"""As Beam knows it, which does not convert what is said of tagged outputs."""
 
 
 class GatherEvents(beam.DoFn):
@@ -133,14 +136,17 @@ class ShardEvents(beam.PTransform[Any, Any]):
         """Gather, where they come one at a time; then cut. Gives the batches, and dead letters of what is no Event."""
         # A batch is stamped with its oldest event: a user's windows would drop it whole as late.
         events = events | "AllTime" >> beam.WindowInto(GlobalWindows())
+        cut = beam.ParDo(ShardBatches(self._shards, self._zones, self._table))
         if events.element_type is EventBatch:
-            dead = events.pipeline | "NoDeadLetters" >> beam.Create([], reshuffle=False).with_output_types(DeadLetter)
+            # Batches are all good. An empty Create would be a part of the graph by itself, which Flink does not restart
+            # with the rest: it would hold on to a Python worker that has died.
+            parted = events | "Shard" >> cut.with_outputs(DEAD_LETTERS, main="sharded")
+            sharded, dead = parted["sharded"], parted[DEAD_LETTERS]
         else:
             events, dead = events | "Gather" >> beam.ParDo(GatherEvents()).with_outputs(DEAD_LETTERS, main="batches")
-            events.element_type, dead.element_type = EventBatch, DeadLetter
-        sharded = events | "Shard" >> beam.ParDo(
-            ShardBatches(self._shards, self._zones, self._table)
-        ).with_output_types(tuple[int, EventBatch])
+            events.element_type = EventBatch
+            sharded = events | "Shard" >> cut
+        sharded.element_type, dead.element_type = _SHARDED, DeadLetter
         return sharded, dead
 
 

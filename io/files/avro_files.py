@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import IO, Any, Final
 
@@ -29,7 +29,7 @@ from thingbeam.schemas import codes
 from thingbeam.schemas.avro import avro_schema
 from thingbeam.schemas.fields import RecordType, fields_of
 
-__all__ = ["encode_avro", "read_avro"]
+__all__ = ["encode_avro", "encode_avro_stream", "read_avro"]
 
 _BLOCK_BYTES: Final = 256 << 10
 _MAX_BLOCK_BYTES: Final = 256 << 20
@@ -63,31 +63,61 @@ def encode_avro(batch: pa.RecordBatch, record_type: type[tuple[Any, ...]], compr
     Raises:
         ValueError: what check_batch raises.
     """
+    blocks = list(_blocks(batch, record_type, compression))
+    # The marker must not occur in the data by chance and must not differ between tries: so it is a digest of the data.
+    sync = hashlib.blake2b(b"".join(blocks), digest_size=_SYNC_BYTES).digest()
+    return b"".join((_head(record_type, compression, sync), *(block + sync for block in blocks)))
+
+
+def encode_avro_stream(
+    batches: Iterable[pa.RecordBatch],
+    record_type: type[tuple[Any, ...]],
+    compression: Compression | None,
+    name: str,
+) -> Iterator[bytes]:
+    """The rows of batches as one Avro file, in pieces, so that it need not fit in memory.
+
+    Args:
+        batches: of `arrow_schema(record_type)`.
+        record_type: what their rows are.
+        compression: the codec of its blocks.
+        name: of the file. The marker of its blocks follows from it, since the data is not known yet.
+
+    Raises:
+        ValueError: what check_batch raises.
+    """
+    sync = hashlib.blake2b(name.encode(), digest_size=_SYNC_BYTES).digest()
+    yield _head(record_type, compression, sync)
+    for batch in batches:
+        for block in _blocks(batch, record_type, compression):
+            yield block + sync
+
+
+def _head(record_type: type, compression: Compression | None, sync: bytes) -> bytes:
+    meta = {"avro.schema": json.dumps(avro_schema(record_type)).encode(), "avro.codec": _CODECS[compression].encode()}
+    file = BytesIO()
+    fastavro.schemaless_writer(file, _HEADER, {"magic": _MAGIC, "meta": meta, "sync": sync})
+    return file.getvalue()
+
+
+def _blocks(
+    batch: pa.RecordBatch, record_type: type[tuple[Any, ...]], compression: Compression | None
+) -> Iterator[bytes]:
     batch = check_batch(batch, record_type)
     columns: list[list[Any]] = []
     for field, column in zip(fields_of(record_type), batch.columns, strict=True):
         values = (column.cast(pa.int64()) if field.type == "timestamp" else column).to_pylist()
         columns.append([dict(sorted(pairs)) for pairs in values] if field.type == "map_of_double" else values)
     schema, names = _parsed(record_type), batch.schema.names
-    blocks: list[bytes] = []
     buffer, count = BytesIO(), 0
     for row in zip(*columns, strict=True):
         fastavro.schemaless_writer(buffer, schema, dict(zip(names, row, strict=True)))
         count += 1
         if buffer.tell() >= _BLOCK_BYTES:
-            blocks.append(_block(count, buffer.getvalue(), compression))
+            yield _block(count, buffer.getvalue(), compression)
             buffer, count = BytesIO(), 0
     if count:
-        blocks.append(_block(count, buffer.getvalue(), compression))
-    # The marker must not occur in the data by chance and must not differ between tries: so it is a digest of the data.
-    sync = hashlib.blake2b(b"".join(blocks), digest_size=_SYNC_BYTES).digest()
-    meta = {"avro.schema": json.dumps(avro_schema(record_type)).encode(), "avro.codec": _CODECS[compression].encode()}
-    file = BytesIO()
-    fastavro.schemaless_writer(file, _HEADER, {"magic": _MAGIC, "meta": meta, "sync": sync})
-    for block in blocks:
-        file.write(block)
-        file.write(sync)
-    return file.getvalue()
+        yield _block(count, buffer.getvalue(), compression)
 
 
 def _block(count: int, data: bytes, compression: Compression | None) -> bytes:

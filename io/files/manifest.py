@@ -12,7 +12,17 @@ import msgspec
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 
-from thingbeam.io.files.paths import delete_file, join, match_files, open_file, unfinished_files, write_file
+from thingbeam.io.files.paths import (
+    delete_file,
+    exists,
+    join,
+    make_directory,
+    match_files,
+    open_file,
+    parent,
+    unfinished_files,
+    write_file,
+)
 from thingbeam.io.files.sink import WrittenFile
 
 __all__ = ["MANIFEST_NAME", "Manifest", "WriteManifest", "prepare_output", "read_manifest", "write_manifest"]
@@ -57,7 +67,7 @@ class _Document(msgspec.Struct):
 
 
 def _base(path: str) -> str:
-    return re.split(r"[/\\]", path)[-1]
+    return re.split(r"[/\\]", parent(path)[1])[-1]
 
 
 def write_manifest(directory: str, files: Iterable[WrittenFile], about: Mapping[str, Any] | None = None) -> str:
@@ -90,7 +100,7 @@ def read_manifest(directory: str) -> Manifest:
         ValueError: one line: there is none (the run is not finished, or failed), or it cannot be read.
     """
     path = join(directory, MANIFEST_NAME)
-    if not FileSystems.exists(path):
+    if not exists(path):
         raise ValueError(f"{directory!r} holds no {MANIFEST_NAME}: no run has finished there")
     with open_file(path) as file:
         data = file.read()
@@ -126,14 +136,14 @@ def prepare_output(directory: str, kinds: Sequence[str], overwrite: bool = False
         raise ValueError(f"{directory!r} is a file, not a directory")
     results = _results(directory, kinds)
     manifest = join(directory, MANIFEST_NAME)
-    finished = FileSystems.exists(manifest)
+    finished = exists(manifest)
     if (results or finished) and not overwrite:
         found = _base(results[0]) if results else MANIFEST_NAME
         raise ValueError(f"{directory!r} already holds results ({found}): give --overwrite to replace them")
     if finished:
         listed = _listed(directory)
         delete_file(manifest)
-        results = sorted({*results, *(path for path in listed if FileSystems.exists(path))})
+        results = sorted({*results, *(path for path in listed if exists(path))})
     if overwrite:
         ours = tuple(f".{kind}-" for kind in kinds)
         for path in (*results, *(path for path in unfinished_files(directory) if _base(path).startswith(ours))):
@@ -159,8 +169,7 @@ def _results(directory: str, kinds: Sequence[str]) -> list[str]:
 
 def _make(directory: str) -> None:
     try:
-        if not FileSystems.exists(directory):
-            FileSystems.mkdirs(directory)
+        make_directory(directory)
     except OSError as error:
         raise ValueError(f"cannot make {directory!r}: {error}") from error
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from io import BytesIO
+from collections.abc import Iterable, Iterator
+from io import BytesIO, RawIOBase
 from typing import IO, Any, Final
 
 import pyarrow as pa
@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from thingbeam.io.files.batches import Fault, SchemaMismatchError, check_batch, resolve_batch
 from thingbeam.io.files.paths import Compression
 from thingbeam.schemas import codes
+from thingbeam.schemas.arrow import arrow_schema
 
-__all__ = ["encode_parquet", "read_parquet"]
+__all__ = ["encode_parquet", "encode_parquet_stream", "read_parquet"]
 
 _MAGIC: Final = b"PAR1"
 _BATCH_ROWS: Final = 16_384
@@ -29,6 +30,50 @@ def encode_parquet(batch: pa.RecordBatch, record_type: type[tuple[Any, ...]], co
     table = pa.Table.from_batches([check_batch(batch, record_type)])
     pq.write_table(table, file, compression=compression or "none", write_page_checksum=True)
     return file.getvalue()
+
+
+def encode_parquet_stream(
+    batches: Iterable[pa.RecordBatch], record_type: type[tuple[Any, ...]], compression: Compression | None
+) -> Iterator[bytes]:
+    """The rows of batches as one Parquet file, in pieces: a row group for each batch, so give it large ones.
+
+    Raises:
+        ValueError: what check_batch raises.
+    """
+    file = _Drained()
+    with pq.ParquetWriter(
+        file, arrow_schema(record_type), compression=compression or "none", write_page_checksum=True
+    ) as writer:
+        for batch in batches:
+            writer.write_batch(check_batch(batch, record_type), row_group_size=max(1, batch.num_rows))
+            yield file.drain()
+    yield file.drain()
+
+
+class _Drained(RawIOBase):
+    """A file whose bytes are taken as they come: it knows where it is, and cannot go back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        piece = bytes(data)
+        self._pieces.append(piece)
+        self._at += len(piece)
+        return len(piece)
+
+    def drain(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        return data
 
 
 def read_parquet(file: IO[bytes], record_type: type[tuple[Any, ...]]) -> Iterator[pa.RecordBatch | Fault]:

@@ -1,4 +1,8 @@
-"""Names of files: finding them, telling their format, opening them, and putting whole files in place at once."""
+"""Names of files: finding them, telling their format, opening them, and putting whole files in place at once.
+
+Paths of S3 are URIs that say where the bucket is, `s3://BUCKET/KEY?region=…`, so that one run can use several regions.
+They go to thingbeam.io.s3; all other schemes to Beam's filesystems.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,9 @@ from typing import IO, Final, Literal, NamedTuple
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from thingbeam.io.errors import ConnectorError
+from thingbeam.io.files.s3_paths import is_s3, split_s3_uri
+
 __all__ = [
     "COMPRESSIONS",
     "FORMATS",
@@ -21,8 +28,11 @@ __all__ = [
     "compression_of",
     "delete_file",
     "ending",
+    "exists",
+    "extend",
     "format_of",
     "join",
+    "make_directory",
     "match_files",
     "open_file",
     "parent",
@@ -63,7 +73,7 @@ def compression_of(path: str) -> Compression | None:
     >>> compression_of("events.jsonl.gz"), compression_of("events.jsonl")
     ('gzip', None)
     """
-    return _COMPRESSION_ENDINGS.get(os.path.splitext(path.lower())[1])
+    return _COMPRESSION_ENDINGS.get(os.path.splitext(_bare(path).lower())[1])
 
 
 def format_of(path: str) -> Format:
@@ -75,13 +85,18 @@ def format_of(path: str) -> Format:
     >>> format_of("usage-1.jsonl.zst")
     'jsonl'
     """
-    name = path.lower()
+    name = _bare(path).lower()
     if compression_of(name):
         name = os.path.splitext(name)[0]
     found = _FORMAT_ENDINGS.get(os.path.splitext(name)[1])
     if found is None:
         raise ValueError(f"cannot tell the format of {path!r} by its ending: say format= one of {', '.join(FORMATS)}")
     return found
+
+
+def _bare(path: str) -> str:
+    """A path without the query of a URI of S3."""
+    return split_s3_uri(path)[0] if is_s3(path) else path
 
 
 def ending(file_format: Format, compression: Compression | None) -> str:
@@ -120,7 +135,9 @@ def match_files(patterns: str | Iterable[str]) -> list[InputFile]:
     for pattern in given:
         matched = _match(pattern)
         if not matched:
-            kind = "no file matches" if _GLOB.search(pattern) or pattern.endswith("/") else "no such file:"
+            kind = (
+                "no file matches" if _GLOB.search(_bare(pattern)) or _bare(pattern).endswith("/") else "no such file:"
+            )
             raise ValueError(f"{kind} {pattern!r}")
         found.update((file.path, file) for file in matched)
     return [found[path] for path in sorted(found) if not _TEMPORARY.fullmatch(parent(path)[1])]
@@ -136,6 +153,13 @@ def unfinished_files(directory: str) -> list[str]:
 
 
 def _match(pattern: str) -> list[InputFile]:
+    if is_s3(pattern):
+        from thingbeam.io.s3.objects import match_objects
+
+        try:
+            return [InputFile(path, size) for path, size in match_objects(pattern)]
+        except ConnectorError as error:
+            raise ValueError(f"cannot list {_bare(pattern)!r}: {error}") from error
     local = FileSystems.get_scheme(pattern) is None
     if local and os.path.isdir(pattern) and not pattern.endswith("/"):
         raise ValueError(f"{pattern!r} is a directory: name its files, as in {pattern + '/*.jsonl'!r}")
@@ -170,7 +194,7 @@ def check_inputs(patterns: str | Sequence[str], file_format: Format | None = "js
     """
     files = match_files(patterns)
     for file in files:
-        foreign = os.path.splitext(file.path.lower())[1]
+        foreign = os.path.splitext(_bare(file.path).lower())[1]
         if foreign in _FOREIGN_ENDINGS:
             raise ValueError(f"{file.path!r}: {foreign} files are not read; unpack it, or compress with gzip or zstd")
         if file_format is None:
@@ -180,6 +204,10 @@ def check_inputs(patterns: str | Sequence[str], file_format: Format | None = "js
 
 def open_file(path: str) -> IO[bytes]:
     """A file's stored bytes, to read."""
+    if is_s3(path):
+        from thingbeam.io.s3.objects import open_object
+
+        return open_object(path)
     opened: IO[bytes] = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     return opened
 
@@ -190,6 +218,10 @@ def parent(path: str) -> tuple[str, str]:
     >>> parent("gs://bucket/a/b.avro"), parent("b.avro")
     (('gs://bucket/a/', 'b.avro'), ('', 'b.avro'))
     """
+    if is_s3(path):
+        where, query = split_s3_uri(path)
+        name = where.rpartition("/")[2]
+        return f"{where[: len(where) - len(name)]}{'?' + query if query else ''}", name
     name = os.path.basename(path) if FileSystems.get_scheme(path) is None else path.rpartition("/")[2]
     return path[: len(path) - len(name)], name
 
@@ -199,15 +231,37 @@ def join(directory: str, name: str) -> str:
 
     >>> join("gs://bucket/out/", "a.avro"), join("out", "a.avro"), join("", "a.avro")
     ('gs://bucket/out/a.avro', 'out/a.avro', 'a.avro')
+    >>> join("s3://bucket/out?region=eu-west-1", "a.avro")
+    's3://bucket/out/a.avro?region=eu-west-1'
     """
+    if is_s3(directory):
+        where, query = split_s3_uri(directory)
+        return f"{where}{'' if where.endswith('/') else '/'}{name}{'?' + query if query else ''}"
     return f"{directory}{'' if directory.endswith('/') else '/'}{name}" if directory else name
+
+
+def extend(prefix: str, text: str) -> str:
+    """What a path begins with, with more at its end.
+
+    >>> extend("out/usage", "-1.jsonl"), extend("s3://b/usage?region=eu-west-1", "-1.jsonl")
+    ('out/usage-1.jsonl', 's3://b/usage-1.jsonl?region=eu-west-1')
+    """
+    if not is_s3(prefix):
+        return prefix + text
+    where, query = split_s3_uri(prefix)
+    return f"{where}{text}{'?' + query if query else ''}"
 
 
 def write_file(path: str, data: bytes) -> None:
     """Put a whole file in place, replacing one of that name: a reader sees all of it or nothing.
 
-    The bytes go to a hidden name beside it (`.NAME.….tmp`), which is then renamed.
+    The bytes go to a hidden name beside it (`.NAME.….tmp`), which is then renamed; an object of S3 is put as it is.
     """
+    if is_s3(path):
+        from thingbeam.io.s3.objects import write_object
+
+        write_object(path, data)
+        return
     directory, name = parent(path)
     temporary = f"{directory}.{name}.{uuid.uuid4().hex}.tmp"
     try:
@@ -231,9 +285,33 @@ def _replace(source: str, target: str) -> None:
         FileSystems.rename([source], [target])
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file of that exact name."""
+    if is_s3(path):
+        from thingbeam.io.s3.objects import exists as is_there
+
+        return is_there(path)
+    found: bool = FileSystems.exists(path)
+    return found
+
+
+def make_directory(path: str) -> None:
+    """Make a directory where it is not there and the filesystem has directories.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if not is_s3(path) and not FileSystems.exists(path):
+        FileSystems.mkdirs(path)
+
+
 def delete_file(path: str) -> None:
     """Delete one file by its exact name."""
-    if FileSystems.get_scheme(path) is None:
+    if is_s3(path):
+        from thingbeam.io.s3.objects import delete_object
+
+        delete_object(path)
+    elif FileSystems.get_scheme(path) is None:
         # Beam's delete takes names for patterns, so a bracket in a local path would name other files.
         os.remove(path)
     else:

@@ -173,13 +173,13 @@ class ReadFromFiles(beam.PTransform[Any, Any]):
             root
             | PlanParts(self._patterns, self._format, self._split_bytes)
             | "Read"
-            >> beam.ParDo(_ReadPart(self._record_type, self._format, self._batches, self._redact))
+            >> beam.ParDo(ReadPart(self._record_type, self._format, self._batches, self._redact))
             .with_output_types(pa.RecordBatch if self._batches else self._record_type, dead_letters=DeadLetter)
             .with_outputs(DEAD_LETTERS, main="records")
         )
 
 
-class _ReadPart(beam.DoFn):
+class ReadPart(beam.DoFn):
     def __init__(
         self,
         record_type: type[tuple[Any, ...]],

@@ -14,8 +14,9 @@ from apache_beam.transforms.window import GlobalWindows
 from thingbeam.io.files.compression import compress
 from thingbeam.io.files.formats import encode_batch
 from thingbeam.io.files.json_lines import decode_json_lines, encode_json_line
-from thingbeam.io.files.paths import Compression, Format, ending, write_file
+from thingbeam.io.files.paths import Compression, Format, ending, extend, write_file
 from thingbeam.schemas.arrow import to_record_batch
+from thingbeam.schemas.coders import register_rows
 
 __all__ = ["WriteBatches", "WriteToFiles", "WrittenFile"]
 
@@ -31,7 +32,7 @@ class WrittenFile(NamedTuple):
     """As stored."""
 
 
-beam.coders.registry.register_coder(WrittenFile, beam.coders.RowCoder)
+register_rows(WrittenFile)
 
 
 class WriteToFiles(beam.PTransform[Any, Any]):
@@ -120,7 +121,7 @@ class WriteToFiles(beam.PTransform[Any, Any]):
         else:
             batch = to_record_batch(decode_json_lines(data, self._record_type), self._record_type)
             data = encode_batch(batch, self._record_type, self._format, self._compression)
-        path = f"{self._prefix}-{shard:05d}-of-{self._shards:05d}{self._ending}"
+        path = extend(self._prefix, f"-{shard:05d}-of-{self._shards:05d}{self._ending}")
         write_file(path, data)
         return WrittenFile(path, len(lines), len(data))
 
@@ -176,6 +177,6 @@ class WriteBatches(beam.PTransform[Any, Any]):
         if not batch.num_rows:
             return
         data = encode_batch(batch, self._record_type, self._format, self._compression)
-        path = f"{self._prefix}-{name}{self._ending}"
+        path = extend(self._prefix, f"-{name}{self._ending}")
         write_file(path, data)
         yield WrittenFile(path, batch.num_rows, len(data))

@@ -7,52 +7,64 @@ tried again with the next.
 
 from __future__ import annotations
 
-import collections
 import logging
 import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from thingbeam.io.kafka.clients import Partition, make_consumer
+from thingbeam.io.kafka.clients import make_consumer
+from thingbeam.io.kafka.holding import HeldOffsets, Offset, Partition
 
-__all__ = ["Committer", "close_committer", "committer_of", "time_of_words", "words_of"]
+__all__ = ["Committer", "Words", "close_committer", "committer_of", "read_words", "words_of"]
 
 _LOGGER: Final = logging.getLogger("thingbeam.kafka")
-_WORDS: Final = re.compile(r"thingbeam time=(\d+)")
+_WORDS: Final = re.compile(r"thingbeam time=(\d+)(?: event=(-?\d+))?")
 _PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
-
-Offset = tuple[int, str]
-
-
-def words_of(millis: int) -> str:
-    """What is kept beside a committed offset: the time of the last record before it, for `warm_up`."""
-    return f"thingbeam time={millis}"
+_ANSWER_S: Final = 10.0
 
 
-def time_of_words(words: str) -> int | None:
-    """The time, in milliseconds, or None where something else committed.
+class Words(NamedTuple):
+    """What is kept beside a committed offset, for a restart. In milliseconds since 1970."""
 
-    >>> time_of_words(words_of(5))
-    5
+    time: int
+    """Of the last record before it, as the topic has it."""
+    event: int | None = None
+    """Where the partition's watermark was: the event times of what comes after are no earlier."""
+
+
+def words_of(time: int, event: int | None = None) -> str:
+    """The words for a time, and a watermark where it is known.
+
+    >>> words_of(5), words_of(5, 4)
+    ('thingbeam time=5', 'thingbeam time=5 event=4')
+    """
+    return f"thingbeam time={time}" + ("" if event is None else f" event={event}")
+
+
+def read_words(words: str) -> Words | None:
+    """What the words say, or None where something else committed.
+
+    >>> read_words(words_of(5, -4))
+    Words(time=5, event=-4)
     """
     match = _WORDS.fullmatch(words)
-    return int(match[1]) if match else None
+    return Words(int(match[1]), None if match[2] is None else int(match[2])) if match else None
 
 
 class Committer:
     """Commits the newest finalised offsets of many partitions together, in a thread of its own.
 
-    Offsets only rise. What `margin` holds back is committed that many seconds after it was finalised: on an engine that
-    finalises before what follows a shuffle is done.
+    Offsets only rise. Some are held back, see HeldOffsets.
 
     Args:
         commit: commits offsets, or raises.
-        margin: in seconds.
+        margin: in seconds: how long after it was finalised an offset is committed.
+        behind: in microseconds: how far the watermark must be past what is committed.
         clock: seconds, monotonic.
         end: called when the thread ends.
     """
@@ -61,36 +73,46 @@ class Committer:
         self,
         commit: Callable[[dict[Partition, Offset]], None],
         margin: float = 0.0,
+        behind: int = 0,
+        *,
         clock: Callable[[], float] = time.monotonic,
         end: Callable[[], None] = lambda: None,
     ) -> None:
         self._commit = commit
         self._end = end
-        self._margin = margin
+        self._held = HeldOffsets(margin, behind)
         self._clock = clock
         self._lock = threading.Lock()
-        self._finalised: collections.deque[tuple[float, Partition, Offset]] = collections.deque()
         self._wanted: dict[Partition, Offset] = {}
         self._done: dict[Partition, int] = {}
         self._wake = threading.Event()
         self._ending = False
         self._thread: threading.Thread | None = None
 
-    def finalised(self, partition: Partition, offset: int, words: str) -> None:
-        """The runner is done with everything before this offset."""
+    def finalised(self, partition: Partition, offset: int, words: str, reached: int = 0) -> None:
+        """The runner is done with everything before this offset, by which the partition's watermark was there."""
         with self._lock:
-            self._finalised.append((self._clock() + self._margin, partition, (offset, words)))
+            self._held.add(partition, (offset, words), reached, self._clock())
             if self._thread is None and not self._ending:
                 self._thread = threading.Thread(target=self._run, name="thingbeam-kafka-commit", daemon=True)
                 self._thread.start()
         self._wake.set()
 
+    def hear(self, partition: Partition, watermark: int) -> None:
+        """The watermark of a partition, as often as it is read."""
+        with self._lock:
+            self._held.hear(partition, watermark, self._clock())
+
+    def forget(self, partition: Partition) -> None:
+        """The partition is read no more."""
+        with self._lock:
+            self._held.forget(partition)
+
     def due(self) -> dict[Partition, Offset]:
         """What is to be committed now."""
         now = self._clock()
         with self._lock:
-            while self._finalised and self._finalised[0][0] <= now:
-                _, partition, offset = self._finalised.popleft()
+            for partition, offset in self._held.take(now).items():
                 if offset[0] > max(self._done.get(partition, -1), self._wanted.get(partition, (-1, ""))[0]):
                     self._wanted[partition] = offset
             return dict(self._wanted)
@@ -125,7 +147,7 @@ class Committer:
         pause = _PAUSE_S
         while not self._ending:
             with self._lock:
-                waiting = bool(self._finalised) or bool(self._wanted)
+                waiting = bool(self._held) or bool(self._wanted)
             if not waiting:
                 self._wake.wait()
             self._wake.clear()
@@ -142,23 +164,43 @@ class Committer:
 
 
 class _GroupCommits:
-    """Commits with a consumer that reads nothing."""
+    """Commits with a consumer that reads nothing.
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    Args:
+        settings: the consumer's.
+        rising: whether offsets below those that the group has already are passed over: a run that begins before them,
+            to warm up, must not take them back.
+    """
+
+    def __init__(self, settings: dict[str, Any], *, rising: bool) -> None:
         self._settings = settings
+        self._rising = rising
+        self._floors: dict[Partition, int] = {}
         self._consumer: Consumer | None = None
 
     def __call__(self, offsets: dict[Partition, Offset]) -> None:
         if self._consumer is None:
             self._consumer = make_consumer(self._settings)[0]
+        self._consumer.poll(0)
+        if self._rising:
+            self._ask([partition for partition in offsets if partition not in self._floors])
         asked = [
             TopicPartition(topic, number, offset, metadata=words)
             for (topic, number), (offset, words) in offsets.items()
+            if offset > self._floors.get((topic, number), -1)
         ]
-        self._consumer.poll(0)
+        if not asked:
+            return
         for answer in self._consumer.commit(offsets=asked, asynchronous=False):
             if answer.error is not None:
                 raise KafkaException(answer.error)
+
+    def _ask(self, partitions: list[Partition]) -> None:
+        if partitions and self._consumer is not None:
+            for answer in self._consumer.committed([TopicPartition(*each) for each in partitions], _ANSWER_S):
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
+                self._floors[answer.topic, answer.partition] = answer.offset
 
     def close(self) -> None:
         if self._consumer is not None:
@@ -169,15 +211,24 @@ _committers: dict[str, Committer] = {}
 _lock: Final = threading.Lock()
 
 
-def committer_of(token: str, settings: Callable[[], dict[str, Any]], margin: float) -> Committer:
+def committer_of(
+    token: str, settings: Callable[[], dict[str, Any]], margin: float = 0.0, behind: int = 0, *, rising: bool = False
+) -> Committer:
     """The one committer that this process has for a source of a pipeline.
 
     One for all copies of a DoFn: were there several, a slow one could take an offset back that another had raised.
+
+    Args:
+        token: names the source of one pipeline.
+        settings: makes a consumer's settings; reads secrets.
+        margin: see Committer.
+        behind: see Committer.
+        rising: whether offsets below those that the group has already are not committed.
     """
     with _lock:
         if token not in _committers:
-            commits = _GroupCommits(settings())
-            _committers[token] = Committer(commits, margin, end=commits.close)
+            commits = _GroupCommits(settings(), rising=rising)
+            _committers[token] = Committer(commits, margin, behind, end=commits.close)
         return _committers[token]
 
 

@@ -8,13 +8,13 @@ Settings: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal
 
-__all__ = ["KafkaConfig", "MskIam", "OAuth", "Plain", "Scram", "Setting", "Tls", "secret"]
+from thingbeam.io.secrets import check_reference, secret
+
+__all__ = ["KafkaConfig", "MskIam", "OAuth", "Plain", "Scram", "Setting", "Tls", "check_version"]
 
 Setting = str | int | float | bool
 Settings = dict[str, Any]
@@ -36,6 +36,7 @@ _REFUSED: Final[dict[str, str]] = {
     "builtin.features": "it is read only",
     "log.queue": "the connector takes the log",
 }
+_OLDEST_CLIENT: Final = 0x02050000
 _READ_REFUSED: Final[dict[str, str]] = {
     "group.id": "it is the argument group",
     "enable.auto.commit": "it would commit what is not yet output, and a crash would lose it; offsets are committed "
@@ -67,34 +68,16 @@ _WRITE_FIXED: Final[dict[str, tuple[frozenset[str], str]]] = {
 }
 
 
-def secret(reference: str, what: str = "the secret") -> str:
-    """What a reference stands for: `env:NAME` or `file:PATH` (its text, without the line end).
+def check_version(library: tuple[str, int]) -> None:
+    """Refuse a librdkafka that is too old, as `confluent_kafka.libversion()` names it.
 
     Raises:
-        ValueError: it is no reference; the message does not repeat it. Or there is no such variable or file.
+        ValueError: older than 2.5.
 
-    >>> os.environ["KAFKA_PASSWORD"] = "x"
-    >>> secret("env:KAFKA_PASSWORD")
-    'x'
+    >>> check_version(("2.5.0", 0x020500FF))
     """
-    check_reference(reference, what)
-    kind, _, name = reference.partition(":")
-    if kind == "env":
-        value = os.environ.get(name)
-        if value is None:
-            raise ValueError(f"{what}: there is no environment variable {name} on this worker")
-        return value
-    try:
-        return Path(name).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise ValueError(f"{what}: cannot read {name} on this worker: {error.strerror}") from error
-
-
-def check_reference(reference: str, what: str) -> None:
-    """Refuse a secret in plain text."""
-    kind, _, name = reference.partition(":")
-    if kind not in ("env", "file") or not name:
-        raise ValueError(f"{what} must be a reference, env:NAME or file:PATH, so that it stays out of the job's graph")
+    if library[1] < _OLDEST_CLIENT:
+        raise ValueError(f"librdkafka {library[0]} is too old: 2.5 or newer")
 
 
 @dataclass(frozen=True)
@@ -106,7 +89,7 @@ class Tls:
     certificate: str | None = None
     key: str | None = None
     key_password: str | None = None
-    """A reference: see `secret`."""
+    """A reference: see `thingbeam.io.secrets`."""
     check_hostname: bool = True
 
     def __post_init__(self) -> None:
@@ -134,7 +117,7 @@ class Scram:
 
     username: str
     password: str
-    """A reference: see `secret`."""
+    """A reference: see `thingbeam.io.secrets`."""
     mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
 
     def __post_init__(self) -> None:
@@ -158,7 +141,7 @@ class Plain:
 
     username: str
     password: str
-    """A reference: see `secret`."""
+    """A reference: see `thingbeam.io.secrets`."""
 
     def __post_init__(self) -> None:
         """Refuse a password in plain text."""

@@ -7,8 +7,7 @@ the discovery stands at the time of check n-1, and nothing in a new partition is
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -20,134 +19,12 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
 from confluent_kafka import Consumer
 
-from thingbeam.io.kafka.clients import (
-    BEGINNING,
-    END,
-    LOGGER,
-    Partition,
-    committed,
-    connect,
-    first_record_times,
-    offsets_at,
-    partition_counts,
-)  # fmt: skip
-from thingbeam.io.kafka.commit import time_of_words
-from thingbeam.io.kafka.config import KafkaConfig
+from thingbeam.io.kafka.clients import LOGGER
 from thingbeam.io.kafka.errors import ConnectorError, TopicMissingError
-from thingbeam.io.kafka.positions import Position
-from thingbeam.io.kafka.records import ENDLESS, KafkaPartition
+from thingbeam.io.kafka.planning import Selection, find, plan, unknown_partitions
+from thingbeam.io.kafka.records import KafkaPartition
 
-__all__ = ["DiscoverEndlessly", "DiscoverOnce", "Selection", "TimestampEstimatorProvider", "select", "start_of"]
-
-_TIMEOUT_S: Final = 30.0
-
-
-class Selection(NamedTuple):
-    """What is to be read."""
-
-    config: KafkaConfig
-    topics: tuple[str, ...]
-    """By name; empty where `pattern` says."""
-    pattern: str | None
-    """A regular expression that the whole name of a topic must match."""
-    start: Position
-    otherwise: Position
-    """Where the group has no offset."""
-    stop: Position | None
-    group: str | None
-    warm_up_ms: int
-    """How much before the committed offset, in the records' own time."""
-    out_of_orderness: int
-    """In microseconds."""
-    read_committed: bool
-
-    def connect(self) -> Consumer:
-        """A consumer for questions."""
-        return connect(self.config, self.config.reading_settings(self.group, read_committed=self.read_committed))
-
-
-def select(counts: Mapping[str, int], topics: Sequence[str], pattern: str | None) -> dict[str, int]:
-    """Of all topics those that are meant, with the number of their partitions.
-
-    Raises:
-        TopicMissingError: one that is named is not there; the message lists what there is.
-
-    >>> select({"events-eu": 2, "events-us": 1, "other": 1}, (), "events-.*")
-    {'events-eu': 2, 'events-us': 1}
-    """
-    if pattern is not None:
-        matches = re.compile(pattern).fullmatch
-        return {name: count for name, count in counts.items() if matches(name)}
-    missing = [topic for topic in topics if topic not in counts]
-    if missing:
-        known = ", ".join(sorted(counts)[:20]) or "none"
-        raise TopicMissingError(f"no topic {', '.join(missing)}; the cluster has: {known}")
-    return {topic: counts[topic] for topic in topics}
-
-
-def unknown_partitions(found: Mapping[str, int], known: Mapping[str, int]) -> list[Partition]:
-    """The partitions that are new. A topic's partitions only ever become more.
-
-    >>> unknown_partitions({"a": 3, "b": 1}, {"a": 2})
-    [('a', 2), ('b', 0)]
-    """
-    return [(topic, number) for topic, count in found.items() for number in range(known.get(topic, 0), count)]
-
-
-def start_of(
-    position: Position, partitions: Sequence[Partition], consumer: Consumer, selection: Selection
-) -> dict[Partition, int]:
-    """The offset at which each partition begins."""
-    if position.kind == "earliest":
-        return offsets_at(consumer, partitions, BEGINNING, _TIMEOUT_S)
-    if position.kind == "latest":
-        return offsets_at(consumer, partitions, END, _TIMEOUT_S)
-    if position.kind == "time":
-        return _at_time(consumer, partitions, position.millis)
-    held = committed(consumer, partitions, _TIMEOUT_S)
-    starts = start_of(selection.otherwise, [p for p in partitions if p not in held], consumer, selection)
-    found = {partition: offset for partition, (offset, _) in held.items()}
-    if selection.warm_up_ms:
-        found = _warmed(consumer, held, selection.warm_up_ms)
-    return starts | found
-
-
-def _at_time(consumer: Consumer, partitions: Sequence[Partition], millis: int) -> dict[Partition, int]:
-    found = offsets_at(consumer, partitions, millis, _TIMEOUT_S)
-    none = [partition for partition, offset in found.items() if offset < 0]
-    return found | offsets_at(consumer, none, END, _TIMEOUT_S)
-
-
-def _warmed(consumer: Consumer, held: Mapping[Partition, tuple[int, str]], warm_up_ms: int) -> dict[Partition, int]:
-    """Committed offsets, taken back by a length of the records' own time."""
-    times = {partition: time_of_words(words) for partition, (_, words) in held.items()}
-    unsaid = [(partition, held[partition][0]) for partition, said in times.items() if said is None]
-    times |= first_record_times(consumer, unsaid, _TIMEOUT_S) if unsaid else {}
-    starts: dict[Partition, int] = {}
-    for partition, (offset, _) in held.items():
-        said = times[partition]
-        earlier = offset
-        if said is not None:
-            earlier = offsets_at(consumer, [partition], max(0, said - warm_up_ms), _TIMEOUT_S)[partition]
-        starts[partition] = min(offset, earlier) if earlier >= 0 else offset
-    return starts
-
-
-def plan(
-    consumer: Consumer, partitions: Sequence[Partition], selection: Selection, *, first: bool
-) -> list[KafkaPartition]:
-    """Partitions with their offsets. One that appears later is read from its beginning: all of it is new."""
-    start = selection.start if first else Position("earliest")
-    starts = start_of(start, partitions, consumer, selection)
-    stops = dict.fromkeys(partitions, ENDLESS)
-    if selection.stop is not None:
-        stops = offsets_at(consumer, partitions, END, _TIMEOUT_S)
-        if selection.stop.kind == "time":
-            # Create times are out of order: a message of before the stop may stand behind one of after it.
-            until = selection.stop.millis + -(-selection.out_of_orderness // 1000)
-            found = offsets_at(consumer, partitions, until, _TIMEOUT_S)
-            stops |= {partition: offset for partition, offset in found.items() if offset >= 0}
-    return [KafkaPartition(topic, number, starts[topic, number], stops[topic, number]) for topic, number in partitions]
+__all__ = ["DiscoverEndlessly", "DiscoverOnce", "TimestampEstimatorProvider"]
 
 
 class DiscoverOnce(beam.DoFn):
@@ -161,7 +38,7 @@ class DiscoverOnce(beam.DoFn):
         selection = self._selection
         consumer = selection.connect()
         try:
-            found = select(partition_counts(consumer, _TIMEOUT_S), selection.topics, selection.pattern)
+            found = find(consumer, selection)
             if not found:
                 raise TopicMissingError(f"no topic matches {selection.pattern!r}")
             planned = plan(consumer, unknown_partitions(found, {}), selection, first=True)
@@ -311,7 +188,7 @@ class DiscoverEndlessly(beam.DoFn):
         if self._consumer is None:
             self._consumer = selection.connect()
         consumer = self._consumer
-        found = select(partition_counts(consumer, _TIMEOUT_S), selection.topics, selection.pattern)
+        found = find(consumer, selection)
         first = not known.checked
         return plan(consumer, unknown_partitions(found, known.counts), selection, first=first)
 

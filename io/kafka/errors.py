@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from thingbeam.io.errors import AuthenticationError, ConnectorError, MissingError, UnreachableError, WriteError
+
 __all__ = [
     "AuthenticationError",
     "ConnectorError",
@@ -13,19 +15,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class ConnectorError(RuntimeError):
-    """Something that trying again at once will not mend."""
-
-
-class UnreachableError(ConnectorError):
-    """No broker answered in time."""
-
-
-class AuthenticationError(ConnectorError):
-    """The broker refused who we said we are, or what we wanted to do."""
-
-
-class TopicMissingError(ConnectorError):
+class TopicMissingError(MissingError):
     """A topic is not there, or was deleted while it was read."""
 
 
@@ -37,5 +27,5 @@ class WrongTimesError(ConnectorError):
     """The topic keeps the other sort of timestamp."""
 
 
-class SendError(ConnectorError):
+class SendError(WriteError):
     """Records that were not acknowledged in time."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import apache_beam as beam
-from apache_beam.coders import RowCoder
 from apache_beam.utils.timestamp import Timestamp
 
+from thingbeam.schemas.coders import register_rows
 from thingbeam.schemas.payloads import PayloadBatch
 
 __all__ = ["ENDLESS", "KafkaBatch", "KafkaHeader", "KafkaMessage", "KafkaPartition", "KafkaRecord", "KafkaWritten"]
@@ -39,6 +38,16 @@ class KafkaRecord(NamedTuple):
     topic: str
     partition: int
     offset: int
+
+    @property
+    def payload(self) -> bytes | None:
+        """The value, as every `Message` names it."""
+        return self.value
+
+    @property
+    def source(self) -> str:
+        """The topic, as every `Message` names it."""
+        return self.topic
 
     @property
     def position(self) -> str:
@@ -83,5 +92,4 @@ class KafkaWritten(NamedTuple):
     """Of keys and values."""
 
 
-for _record in (KafkaHeader, KafkaRecord, KafkaMessage, KafkaPartition, KafkaWritten):
-    beam.coders.registry.register_coder(_record, RowCoder)
+register_rows(KafkaHeader, KafkaRecord, KafkaMessage, KafkaPartition, KafkaWritten)

@@ -19,7 +19,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Final
 
-from thingbeam.io.kafka.config import check_reference, secret
+from thingbeam.io.errors import ConnectorError
+from thingbeam.io.secrets import check_reference, secret
 
 __all__ = ["RegistryError", "SchemaRegistry", "UnknownSchemaError", "frame", "unframe"]
 
@@ -33,7 +34,7 @@ _SERVER_FAULT: Final = 500
 _TOO_MANY: Final = 429
 
 
-class RegistryError(RuntimeError):
+class RegistryError(ConnectorError):
     """The registry did not answer, or refused."""
 
 

@@ -12,7 +12,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from confluent_kafka import libversion
 
-from thingbeam.io.kafka.config import KafkaConfig
+from thingbeam.io.kafka.config import KafkaConfig, check_version
 from thingbeam.io.kafka.producing import BundleProducer, Outgoing, Refused
 from thingbeam.io.kafka.records import KafkaHeader, KafkaMessage, KafkaRecord, KafkaWritten
 from thingbeam.schemas import codes
@@ -27,7 +27,6 @@ NAMESPACE: Final = "thingbeam.io.kafka"
 DEAD_LETTERS: Final = "dead_letters"
 WRITTEN: Final = "written"
 _KEPT_BYTES: Final = 64 << 10
-_OLDEST_CLIENT: Final = 0x02050000
 
 
 class WrittenToKafka(NamedTuple):
@@ -84,8 +83,7 @@ class WriteToKafka(beam.PTransform[Any, Any]):
         super().__init__()
         self._config = servers if isinstance(servers, KafkaConfig) else KafkaConfig(servers)
         self._config.check_writing()
-        if libversion()[1] < _OLDEST_CLIENT:
-            raise ValueError(f"librdkafka {libversion()[0]} is too old: 2.5 or newer")
+        check_version(libversion())
         if attempts < 1:
             raise ValueError(f"attempts {attempts}: at least 1")
         self._topic = topic

@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--provision_endpoint", required=True)
     given, _ = parser.parse_known_args(arguments)
     os.environ |= _environment(given.id, given.provision_endpoint)
-    os.execv(sys.executable, [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"])  # noqa: S606
+    # A worker sees the packages that this process sees, and no others.
+    flags = [flag for flag, is_set in (("-P", sys.flags.safe_path), ("-S", sys.flags.no_site)) if is_set]
+    os.execv(sys.executable, [sys.executable, *flags, "-m", "apache_beam.runners.worker.sdk_worker_main"])  # noqa: S606
 
 
 def _environment(worker: str, endpoint: str) -> dict[str, str]:

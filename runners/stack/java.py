@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from thingbeam.runners.stack.tools import run, tool
 
-__all__ = ["compiled", "source_text"]
+__all__ = ["RELEASE", "compiled", "source_text"]
+
+RELEASE: Final = "11"
+"""The Java that our classes are for: a managed Flink 1.19 runs on it."""
 
 
 def compiled(source: str, classes: str, manifest: Mapping[str, str], result: Path, log: Path) -> None:
@@ -31,7 +35,8 @@ def compiled(source: str, classes: str, manifest: Mapping[str, str], result: Pat
         file = Path(place) / source
         file.write_text(source_text(source), encoding="utf-8")
         out = Path(place) / "classes"
-        run(f"compiling {source}", [tool("javac"), "-cp", classes, "-d", str(out), str(file)], log)
+        argv = [tool("javac"), "--release", RELEASE, "-cp", classes, "-d", str(out), str(file)]
+        run(f"compiling {source}", argv, log)
         lines = ["Manifest-Version: 1.0", *(f"{name}: {value}" for name, value in manifest.items())]
         with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as jar:
             jar.writestr("META-INF/MANIFEST.MF", "\r\n".join(lines) + "\r\n\r\n")

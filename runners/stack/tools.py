@@ -18,8 +18,11 @@ _JDK: Final = "install a JDK, 17 or newer (Debian: apt install openjdk-17-jdk-he
 _HOW: Final = {
     "java": _JDK,
     "javac": _JDK,
+    "jar": _JDK,
     "mvn": "install Apache Maven 3.6 or newer (Debian: apt install maven)",
     "go": "install Go 1.24 or newer (https://go.dev/dl)",
+    "node": "install Node.js 18 or newer (https://nodejs.org)",
+    "npm": "install Node.js 18 or newer with npm (https://nodejs.org)",
     "openssl": "install OpenSSL (Debian: apt install openssl)",
 }
 _TELLING: Final = re.compile(r"\b(error|exception|fatal|failed|cannot|already in use)\b|Exception:|Error:", re.I)
@@ -39,7 +42,7 @@ def tool(name: str) -> str:
     thingbeam.runners.stack.errors.MissingToolError: no-such-program is not on the PATH: install no-such-program
     """
     home = os.environ.get("JAVA_HOME")
-    if name in ("java", "javac") and home and os.access(Path(home) / "bin" / name, os.X_OK):
+    if name in ("java", "javac", "jar") and home and os.access(Path(home) / "bin" / name, os.X_OK):
         return str(Path(home) / "bin" / name)
     found = shutil.which(name)
     if found is None:

@@ -23,7 +23,18 @@ MAY_IMPORT = {
 }
 DEVELOPMENT = {"all", "test", "dev"}
 # Import names of what the connectors' extras will bring, whether or not it is installed here.
-CLIENTS = {"boto3", "botocore", "confluent_kafka", "google.cloud", "happybase", "plotly", "selenium", "thriftpy2"}
+CLIENTS = {
+    "boto3",
+    "botocore",
+    "confluent_kafka",
+    "google.api_core",
+    "google.auth",
+    "google.cloud",
+    "happybase",
+    "plotly",
+    "selenium",
+    "thriftpy2",
+}
 UNIMPORTED = {"tzdata": "the zones that zoneinfo reads where the system has none"}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -19,14 +19,17 @@ from apache_beam.utils.timestamp import Timestamp
 from thingbeam.schemas import codes
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
+from thingbeam.schemas.payloads import PayloadBatch
 from thingbeam.schemas.records import DeadLetter, Event
 from thingbeam.transforms.columns.plain import Descriptions, PlainEvents, decode
 from thingbeam.transforms.envelopes import Context, Failure, Limits, parse_each, redact
 
-__all__ = ["BlobParser", "Parsed"]
+__all__ = ["NO_ROWS", "BlobParser", "Parsed"]
 
 _CHUNK: Final = 16 << 10
 _BLANK: Final = b" \t\r"
+
+NO_ROWS: Final = EventBatch.from_events(())
 
 
 class Parsed(NamedTuple):
@@ -43,13 +46,21 @@ class Parsed(NamedTuple):
     failed_lines: int
     """Lines of which nothing came but dead letters."""
     empty_lines: int
-    """Lines that were understood and hold no event: a device state without values."""
+    """Lines that were understood and hold no event: a device state without values, or a tombstone."""
+    tombstones: int = 0
+    """Messages without a value; each is an empty line too."""
 
     def to_batch(self) -> EventBatch:
         """All events in one batch."""
         if not self.events:
             return self.batch
         return EventBatch.concatenate((self.batch, EventBatch.from_events(self.events)))
+
+    @classmethod
+    def of_one(cls, events: list[Event], dead_letters: list[DeadLetter]) -> Parsed:
+        """What came of one payload."""
+        failed = bool(dead_letters) and not events
+        return cls(NO_ROWS, events, dead_letters, 1, int(failed), int(not dead_letters and not events))
 
 
 class _Span(NamedTuple):
@@ -79,8 +90,14 @@ class BlobParser:
         self._step = step
         self._descriptions = Descriptions()
 
-    def parse(self, blob: Blob) -> Parsed:
-        """All events of a blob, and its dead letters."""
+    def parse(self, blob: Blob, position: Callable[[int], str] | None = None) -> Parsed:
+        """All events of a blob, and its dead letters.
+
+        Args:
+            blob: the lines.
+            position: says, for a dead letter, where the line stood that begins at an offset of the blob's data. By
+                default that is its offset in the source.
+        """
         plain = PlainEvents(self._descriptions, self._context.home_id)
         spans: list[_Span] = []
         slow: list[tuple[int, bytes]] = []
@@ -99,12 +116,49 @@ class BlobParser:
         dead: list[DeadLetter] = []
         failed = empty = 0
         for offset, line in slow:
-            some, letters = self.parse_line(line, blob.source, f"offset={blob.offset + offset}")
+            where = f"offset={blob.offset + offset}" if position is None else position(offset)
+            some, letters = self.parse_line(line, blob.source, where)
             events += some
             dead += letters
             failed += bool(letters) and not some
             empty += not letters and not some
         return Parsed(batch, events, dead, lines, failed, empty)
+
+    def parse_batch(self, batch: PayloadBatch) -> Parsed:
+        """All events of a stream's messages, and its dead letters, each with the position of its message.
+
+        A message is one payload, whatever line feeds are in it. One without a value, a tombstone, has nothing to parse
+        and is counted; one of nothing but spaces is a dead letter.
+        """
+        lines = batch.lines()
+
+        def position(at: int) -> str:
+            return batch.position(int(lines.numbers[np.searchsorted(lines.starts, at)]))
+
+        parsed = self.parse(Blob(batch.source, 0, lines.data), position)
+        numbers = lines.others.tolist()
+        if parsed.lines < len(lines.numbers):
+            # In a file a blank line is none; a blank message is a message.
+            numbers += [
+                number for number in lines.numbers.tolist() if not (batch.payloads[number] or b"").strip(_BLANK)
+            ]
+        tombstones = 0
+        others: list[Parsed] = []
+        for number in numbers:
+            payload = batch.payloads[number]
+            if payload is None:
+                tombstones += 1
+            else:
+                others.append(Parsed.of_one(*self.parse_line(payload, batch.source, batch.position(number))))
+        return Parsed(
+            parsed.batch,
+            [*parsed.events, *(event for other in others for event in other.events)],
+            [*parsed.dead_letters, *(letter for other in others for letter in other.dead_letters)],
+            parsed.lines + len(others) + tombstones,
+            parsed.failed_lines + sum(other.failed_lines for other in others),
+            parsed.empty_lines + sum(other.empty_lines for other in others) + tombstones,
+            tombstones,
+        )
 
     def parse_line(self, line: bytes, source: str, position: str) -> tuple[list[Event], list[DeadLetter]]:
         """The events of one payload, and what is wrong with it."""

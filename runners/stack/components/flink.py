@@ -14,6 +14,7 @@ from typing import ClassVar, Final, Literal
 from thingbeam.runners.stack import rest
 from thingbeam.runners.stack.component import Command, Component, Place
 from thingbeam.runners.stack.components import flink_install
+from thingbeam.runners.stack.components.flink_jobs import job_server_arguments, opened_packages
 from thingbeam.runners.stack.errors import StackError
 from thingbeam.runners.stack.jobs import ask_job_service
 from thingbeam.runners.stack.ports import LOOPBACK
@@ -22,10 +23,6 @@ from thingbeam.runners.stack.tools import java_options, tool
 __all__ = ["Flink"]
 
 _ANSWER_SECONDS: Final = 2.0
-_OPENED: Final = (
-    "java.lang", "java.lang.invoke", "java.lang.reflect", "java.util", "java.util.concurrent",
-    "java.util.concurrent.atomic", "java.nio", "java.time", "java.net", "java.text", "java.io", "sun.nio.ch",
-)  # fmt: skip
 _MAINS: Final = {
     "zookeeper": "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer",
     "jobmanager": "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
@@ -112,16 +109,7 @@ class Flink(Component):
             own = [*options, "-D", f"taskmanager.resource-id={name}"]
             agent = f"-javaagent:{beam}/loopback.jar"
             commands[name] = self._java(place, "taskmanager", f"{heap}m", classes, own, [*task, agent])
-        server = {
-            "--job-host": LOOPBACK,
-            "--job-port": place.ports["jobs"],
-            "--artifact-port": place.ports["artifacts"],
-            "--expansion-port": -1,
-            "--artifacts-dir": place.directory / "artifacts",
-            "--flink-master": place.address("rest"),
-            "--flink-conf-dir": conf,
-        }
-        arguments = [str(part) for option in server.items() for part in option]
+        arguments = job_server_arguments(place, place.address("rest"), conf)
         agent = f"-javaagent:{beam}/loopback.jar={beam}/job-server.jar"
         logging = ":".join(str(jar) for jar in sorted(Path(libraries).glob("log4j-*.jar")))
         commands["jobserver"] = self._java(place, "jobserver", "512m", logging, arguments, [agent])
@@ -161,9 +149,8 @@ class Flink(Component):
     def _java(
         self, place: Place, role: str, heap: str, classes: str, arguments: list[str], more: list[str] | None = None
     ) -> Command:
-        opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         logging = [f"-Dlog4j.configurationFile={place.directory / 'conf' / 'log4j2.xml'}", "-Dthingbeam.level=INFO"]
-        java = [tool("java"), *java_options(heap), *(more or []), *opened, *logging, "-cp", classes]
+        java = [tool("java"), *java_options(heap), *(more or []), *opened_packages(), *logging, "-cp", classes]
         # The workers that a TaskManager starts are this interpreter's.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return Command([*java, _MAINS[role], *arguments], {"PATH": path})
@@ -209,9 +196,11 @@ class Flink(Component):
             "restart-strategy.exponential-delay.backoff-multiplier": 1.5,
             "restart-strategy.exponential-delay.reset-backoff-threshold": "30 s",
             "restart-strategy.exponential-delay.attempts-before-reset-backoff": 10,
+            # Tasks that a failure leaves running keep the dead Python worker of their TaskManager for all the others.
+            "jobmanager.execution.failover-strategy": "full",
             # With Flink's own 50 s, a crash is seen a minute late.
             "heartbeat.interval": 1000,
-            "heartbeat.timeout": 6000,
+            "heartbeat.timeout": 10_000,
             "pekko.ask.timeout": "30 s",
             "taskmanager.load-balance.mode": "SLOTS",
             "metrics.latency.interval": 0,
@@ -222,7 +211,9 @@ class Flink(Component):
                 "high-availability.zookeeper.quorum": place.address("zookeeper"),
                 "high-availability.storageDir": f"{here}/ha",
                 "high-availability.jobmanager.port": place.ports["rpc"],
-                "high-availability.zookeeper.client.session-timeout": 4000,
+                # On a busy machine who lives is silent for seconds: at 4 s, leaders were lost without a crash.
+                "high-availability.zookeeper.client.session-timeout": 10_000,
+                "high-availability.zookeeper.client.tolerate-suspended-connections": "true",
                 "high-availability.zookeeper.client.connection-timeout": 15_000,
                 "high-availability.zookeeper.client.retry-wait": 500,
                 "high-availability.zookeeper.client.max-retry-attempts": 20,

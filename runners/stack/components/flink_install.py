@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tarfile
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from thingbeam.runners.stack import java, maven
 from thingbeam.runners.stack.cache import installed
 from thingbeam.runners.stack.errors import StackError
-from thingbeam.runners.stack.tools import run
+from thingbeam.runners.stack.tools import run, tool
 
 __all__ = ["FLINK", "flink", "job_server"]
 
@@ -23,6 +26,7 @@ BEAM_JAVA: Final = "2.70.0"
 _SDIST: Final = "apache-flink-libraries"
 _PARTS: Final = ("deps/lib/", "deps/plugins/metrics-prometheus/")
 _AGENT: Final = "Loopback.java"
+_MENDED: Final = "Residuals.java"
 _PIP_SECONDS: Final = 1800.0
 
 
@@ -76,8 +80,25 @@ def job_server() -> Path:
             # Not every repository has it.
             what = f"building Beam's job server for Flink {series}"
             maven.package(what, BEAM_JAVA, "beam-flink.pom.xml", folder / "job-server.jar", log)
+            _mend(folder / "job-server.jar", log)
         manifest = {"Premain-Class": "Loopback"}
         java.compiled(_AGENT, str(folder / "job-server.jar"), manifest, folder / "loopback.jar", log)
 
-    recipe = f"{artifact}\n{maven.template('beam-flink.pom.xml')}\n{java.source_text(_AGENT)}"
+    sources = java.source_text(_AGENT), java.source_text(_MENDED)
+    recipe = "\n".join((artifact, maven.template("beam-flink.pom.xml"), *sources))
     return installed(f"beam-flink-{series}", own, recipe, build)
+
+
+def _mend(server: Path, log: Path) -> None:
+    """Puts our changes to the runner's classes into its jar; Residuals.java says why."""
+    with TemporaryDirectory() as place:
+        ours, changed = Path(place) / "ours.jar", Path(place) / "changed"
+        java.compiled(_MENDED, str(server), {}, ours, log)
+        with zipfile.ZipFile(ours) as jar:
+            for name in jar.namelist():
+                if name.endswith(".class"):
+                    jar.extract(name, changed)
+        classes = os.pathsep.join((str(ours), str(server)))
+        what = "mending Beam's job server for Flink"
+        run(what, [tool("java"), "-cp", classes, "thingbeam.Residuals", str(server), str(changed)], log)
+        run(what, [tool("jar"), "uf", str(server), "-C", str(changed), "."], log)

@@ -1,105 +1,62 @@
-"""Inputs and outputs by URI."""
+"""Which scheme is whose."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from thingbeam.io.kafka import MskIam, Plain, ReadFromKafka, Scram, Tls, WriteToKafka
-from thingbeam.io.uris import is_service, parse_kafka_uri, scheme_of
-
-
-def test_the_plain_case() -> None:
-    parsed = parse_kafka_uri("kafka://127.0.0.1:9092/events?group=g&start=earliest")
-    assert parsed.config.servers == "127.0.0.1:9092"
-    assert parsed.topics == ("events",)
-    assert parsed.options == {"group": "g", "start": "earliest"}
-    ReadFromKafka(parsed.config, parsed.topics, **parsed.options)
-
-
-def test_everything() -> None:
-    parsed = parse_kafka_uri(
-        "kafka://a:1,b:2/one,two%2Bthree?group=g&start=2026-01-31T12:00:00%2B01:00&stop=latest&batch_records=50"
-        "&max_rate=10.5&read_committed=false&discover_every=never&idle_after=3s&fetch.min.bytes=5"
-        "&auth=scram-sha-256&username=u&password=env:WORD&ca=/ca.pem&connect_timeout=5"
-    )
-    assert parsed.config.servers == "a:1,b:2"
-    assert parsed.topics == ("one", "two+three")
-    assert parsed.config.sasl == Scram("u", "env:WORD", "SCRAM-SHA-256")
-    assert parsed.config.tls == Tls(ca="/ca.pem")
-    assert parsed.config.settings == {"fetch.min.bytes": "5"}
-    assert parsed.config.connect_timeout == 5
-    assert parsed.options["max_rate"] == 10.5
-    assert parsed.options["read_committed"] is False
-    assert parsed.options["discover_every"] is None
-    ReadFromKafka(parsed.config, parsed.topics, **parsed.options)
-
-
-def test_logins() -> None:
-    iam = parse_kafka_uri("kafka://b:9098/t?tls=true&auth=msk-iam&region=eu-west-1&role_arn=arn:x").config
-    assert iam.sasl == MskIam("eu-west-1", None, "arn:x")
-    plain = parse_kafka_uri("kafka://b:1/t?tls=true&auth=plain&username=u&password=file:/x").config
-    assert plain.sasl == Plain("u", "file:/x")
-
-
-def test_an_output() -> None:
-    parsed = parse_kafka_uri("kafka://b:1/results?transactional=tx&attempts=2", write=True)
-    WriteToKafka(parsed.config, *parsed.topics, **parsed.options)
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("kafka://b:1", "name topics"),
-        ("kafka://b:1/t?pattern=x", "name topics"),
-        ("kafka:///t", "host:port"),
-        ("kafka://b/t", "host:port"),
-        ("http://b:1/t", "is expected"),
-        ("kafka://u:word@b:1/t", "no user or password"),
-        ("kafka://b:1/t#x", "%23"),
-        ("kafka://b:1/a/b", "no slash"),
-        ("kafka://b:1/t?grup=g", "grup: no such option; there are .*group"),
-        ("kafka://b:1/t?group=a&group=b", "group is given twice"),
-        ("kafka://b:1/t?batch_records=x", "batch_records=x: a whole number"),
-        ("kafka://b:1/t?max_rate=x", "max_rate=x: a number"),
-        ("kafka://b:1/t?read_committed=maybe", "true or false"),
-        ("kafka://b:1/t?tls=maybe", "tls=maybe: true or false"),
-        ("kafka://b:1/t?auth=kerberos", "auth=kerberos"),
-        ("kafka://b:1/t?auth=scram-sha-512", "needs username= and password="),
-        ("kafka://b:1/t?username=u", "need auth="),
-        ("kafka://b:1/t?auth=msk-iam&tls=true", "needs region="),
-        ("kafka://b:1/t?auth=plain&username=u&password=env:X", "needs tls"),
-        ("kafka://b:1/t?enable.auto.commit=true", "not yet output"),
-    ],
-)
-def test_mistakes_in_an_input(uri: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        parse_kafka_uri(uri)
-    assert "\n" not in str(caught.value)
-    assert "word@" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("kafka://b:1/a,b", "one topic"),
-        ("kafka://b:1", "one topic"),
-        ("kafka://b:1/t?start=earliest", "start: no such option"),
-        ("kafka://b:1/t?acks=1&x.y=1", "acks: no such option"),
-        ("kafka://b:1/t?transactional.id=x", "transactional="),
-    ],
-)
-def test_mistakes_in_an_output(uri: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_kafka_uri(uri, write=True)
-
-
-def test_a_password_is_never_repeated() -> None:
-    with pytest.raises(ValueError, match="must be a reference") as caught:
-        parse_kafka_uri("kafka://b:1/t?auth=scram-sha-512&username=u&password=hunter2")
-    assert "hunter2" not in str(caught.value)
+from thingbeam.io import uris
+from thingbeam.io.endpoints import RestartableSource, Sink, Source
+from thingbeam.io.files.endpoint import DirectorySink, FileOptions, FileSource
+from thingbeam.io.kafka.endpoint import KafkaSink, KafkaSource
+from thingbeam.io.uris import SCHEMES, Scheme, is_service, scheme_of, sink_of, source_of
 
 
 def test_paths_are_no_services() -> None:
     assert scheme_of("/data/x.jsonl") == scheme_of("data/*.gz") == ""
     assert not is_service("gs://b/x")
     assert is_service("KAFKA://b:1/t")
+
+
+def test_files_and_directories(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("")
+    source = source_of(str(tmp_path / "*.jsonl"))
+    assert isinstance(source, FileSource)
+    assert [Path(file.path).name for file in source.files] == ["a.jsonl"]
+    sink = sink_of(str(tmp_path / "out"), FileOptions("avro"))
+    assert isinstance(sink, DirectorySink)
+    assert not source.endless
+    assert not sink.endless
+    assert not isinstance(source, RestartableSource)
+
+
+def test_topics() -> None:
+    source, sink = source_of("kafka://b:1/t"), sink_of("kafka://b:1/t")
+    assert isinstance(source, KafkaSource)
+    assert isinstance(source, RestartableSource)
+    assert isinstance(sink, KafkaSink)
+    assert isinstance(source, Source)
+    assert isinstance(sink, Sink)
+    assert source.endless
+    assert sink.endless
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_every_scheme_names_what_is_there(name: str) -> None:
+    scheme = SCHEMES[name]
+    for function in filter(None, (scheme.source, scheme.sink)):
+        assert callable(uris._imported(function, scheme))
+
+
+def test_a_scheme_that_only_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uris, "SCHEMES", {"up": Scheme(None, "a:b", "up"), "down": Scheme("a:b", None, "down")})
+    with pytest.raises(ValueError, match="up:// is written to, not read"):
+        source_of("up://x")
+    with pytest.raises(ValueError, match="down:// is read, not written to"):
+        sink_of("down://x")
+
+
+def test_without_its_client_it_says_what_to_install() -> None:
+    with pytest.raises(ValueError, match=r"it needs no_such_client: pip install 'thingbeam\[some\]'"):
+        uris._imported("no_such_client.endpoint:Source", Scheme(None, None, "some"))

@@ -19,6 +19,7 @@ from records import RECORDS, records
 from streams import random_stream
 from thingbeam.schemas import Blob, Event, EventBatch, Usage, to_record_batch
 from thingbeam.schemas.coders import ArrowBatchCoder, EventBatchCoder, register_coders
+from thingbeam.schemas.payloads import PayloadBatch, PayloadBatchCoder
 
 STREAM = [event for event in random_stream(2, events=40) if event.device_id is not None]
 
@@ -48,6 +49,7 @@ def test_registered_once_or_twice() -> None:
     register_coders()
     assert isinstance(beam.coders.registry.get_coder(EventBatch), EventBatchCoder)
     assert isinstance(beam.coders.registry.get_coder(pa.RecordBatch), ArrowBatchCoder)
+    assert isinstance(beam.coders.registry.get_coder(PayloadBatch), PayloadBatchCoder)
 
 
 class Unpicklable(EventBatch):
@@ -182,3 +184,9 @@ def test_other_elements_cross_a_shuffle(fn_api_runner: FnApiRunner) -> None:
             | beam.Map(lambda one: one.num_rows)
         )
         assert_that(rows, equal_to([len(STREAM)]), label="same rows")
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_engines_in_java_can_read_every_field(record: type) -> None:
+    """A field of any type is pickled: Flink decodes rows between its stages, and fails."""
+    assert "pythonsdk_any" not in str(RowCoder.from_type_hint(record, None).schema)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from apache_beam.utils.timestamp import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thingbeam.io.files.formats import encode_batch
+from thingbeam.io.files.formats import encode_batch, encode_batches
 from thingbeam.io.files.json_lines import encode_json_lines
 from thingbeam.io.files.paths import COMPRESSIONS, FORMATS, ending
 from thingbeam.io.files.records import read_table
@@ -36,6 +36,47 @@ def test_every_format_and_compression_reads_back_from_a_file(
     path = tmp_path / f"x{ending(file_format, compression)}"
     path.write_bytes(encode_batch(to_record_batch(records, record_type), record_type, file_format, compression))
     assert from_record_batch(read_table(str(path), record_type), record_type) == records
+
+
+@pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
+@pytest.mark.parametrize("file_format", FORMATS)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_batches_come_out_as_one_file(
+    data: st.DataObject,
+    file_format: Any,
+    compression: Any,
+    records_of: Callable[[type], st.SearchStrategy[Any]],
+    tmp_path: Path,
+) -> None:
+    """In pieces, of any number of batches, some of them empty; the same bytes again."""
+    some = [data.draw(records_of(Usage)) for _ in range(data.draw(st.integers(0, 3)))]
+    batches = [to_record_batch(records, Usage) for records in some]
+    pieces = [list(encode_batches(batches, Usage, file_format, compression, name="x")) for _ in range(2)]
+    assert pieces[0] == pieces[1]
+    path = tmp_path / f"x{ending(file_format, compression)}"
+    path.write_bytes(b"".join(pieces[0]))
+    assert from_record_batch(read_table(str(path), Usage), Usage) == [one for records in some for one in records]
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_many_batches_come_out_piece_by_piece(file_format: Any, tmp_path: Path) -> None:
+    """Each piece as soon as it is full: what is written need not fit in memory."""
+    rows = [Event.of(f"e{n}", Timestamp(n), "d1", "c", "a", float(n)) for n in range(33_000)]
+    made = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal made
+        for _ in range(4):
+            made += 1
+            yield to_record_batch(rows, Event)
+
+    pieces = encode_batches(batches(), Event, file_format, name="x")
+    data = [next(pieces), next(pieces)]
+    assert made < 4
+    path = tmp_path / f"x{ending(file_format, None)}"
+    path.write_bytes(b"".join([*data, *pieces]))
+    assert read_table(str(path), Event)["event_id"].to_pylist() == [row.event_id for row in rows] * 4
 
 
 def test_lines_are_compressed_as_asked() -> None:

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.io.kafka.commit import Committer, time_of_words, words_of
+from thingbeam.io.kafka.commit import Committer, read_words, words_of
 
 P = ("t", 0)
 
@@ -27,9 +27,9 @@ class Clock:
 class Quiet(Committer):
     """Without its thread: the test says when."""
 
-    def finalised(self, partition: tuple[str, int], offset: int, words: str) -> None:
+    def finalised(self, partition: tuple[str, int], offset: int, words: str, reached: int = 0) -> None:
         self._ending = True
-        super().finalised(partition, offset, words)
+        super().finalised(partition, offset, words, reached)
 
 
 def test_what_is_finalised_is_committed_together() -> None:
@@ -122,6 +122,6 @@ def test_a_failure_is_logged_and_tried_again(caplog: pytest.LogCaptureFixture) -
 
 
 def test_words() -> None:
-    assert time_of_words(words_of(1_769_860_800_000)) == 1_769_860_800_000
-    assert time_of_words("something else") is None
-    assert time_of_words("") is None
+    assert read_words(words_of(1_769_860_800_000)) == (1_769_860_800_000, None)
+    assert read_words("something else") is None
+    assert read_words("") is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from thingbeam.io.kafka import KafkaConfig, MskIam, OAuth, Plain, Scram, Tls
-from thingbeam.io.kafka.config import secret
+from thingbeam.io.secrets import secret
 
 SERVERS = "broker:9092"
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.io.kafka.discovery import _Known, _KnownCoder, _KnownTracker, select, unknown_partitions
+from thingbeam.io.kafka.discovery import _Known, _KnownCoder, _KnownTracker
 from thingbeam.io.kafka.errors import TopicMissingError
+from thingbeam.io.kafka.planning import select, unknown_partitions
 
 COUNTS = {"events-eu": 2, "events-us": 1, "other": 3}
 

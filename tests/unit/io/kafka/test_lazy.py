@@ -17,7 +17,7 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import thingbeam.io
 from thingbeam.io import KafkaRecord
-from thingbeam.io.uris import parse_kafka_uri
+from thingbeam.io.kafka.uris import parse_kafka_uri
 parse_kafka_uri("kafka://b:1/t")
 try:
     from thingbeam.io import ReadFromKafka

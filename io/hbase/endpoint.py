@@ -1,0 +1,120 @@
+"""HBase as an application's output, by URI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import apache_beam as beam
+
+from thingbeam.io.endpoints import Kind, Stored
+from thingbeam.io.errors import MismatchError
+from thingbeam.io.hbase.config import HBaseConfig
+from thingbeam.io.hbase.layout import TableLayout
+from thingbeam.io.hbase.layouts import layout_of
+from thingbeam.io.hbase.sink import WriteToHBase
+from thingbeam.io.hbase.uris import parse_hbase_uri
+from thingbeam.schemas.records import DeadLetter
+
+__all__ = ["HBaseSink"]
+
+
+class HBaseSink:
+    """`hbase://HOST:PORT/PREFIX?…`: each kind of record to the table `PREFIX-KIND`, laid out as `layout_of` says.
+
+    Every option of parse_hbase_uri's. At least once; each row of a result there once and in its newest revision.
+
+    Args:
+        uri: see parse_hbase_uri.
+
+    Raises:
+        ValueError: what it says cannot be.
+    """
+
+    endless: Final = True
+
+    def __init__(self, uri: str) -> None:
+        self._parsed = parse_hbase_uri(uri, write=True)
+        options = dict(self._parsed.options)
+        self._tables: HBaseConfig = options.pop("tables", self._parsed.config)
+        self._arguments: dict[str, Any] = options
+        try:
+            # What it says together may not go.
+            WriteToHBase(self._parsed.config, self._parsed.table, layout_of(DeadLetter), **options)
+        except ValueError as error:
+            raise ValueError(f"{self.shown}: {error}") from None
+
+    @property
+    def shown(self) -> str:
+        """The URI without its options."""
+        return self._parsed.shown
+
+    def table(self, kind: Kind) -> str:
+        """Where a kind goes.
+
+        >>> HBaseSink("hbase://127.0.0.1:9090/home").table(Kind("dead-letters", DeadLetter))
+        'home-dead-letters'
+        """
+        return f"{self._parsed.table}-{kind.name}"
+
+    def layouts(self, kinds: Sequence[Kind]) -> dict[str, TableLayout]:
+        """The layout of each kind's table, by the table's name."""
+        return {self.table(kind): layout_of(kind.record) for kind in kinds}
+
+    def create(self, kinds: Sequence[Kind]) -> list[str]:
+        """Make the tables that are not there yet.
+
+        Returns:
+            The names of those that were made.
+
+        Raises:
+            ConnectorError: no answer, a refusal, or no gateway of the second interface.
+        """
+        from thingbeam.io.hbase.tables import create_table
+
+        return [name for name, layout in self.layouts(kinds).items() if create_table(self._tables, name, layout)]
+
+    def check(self, kinds: Sequence[Kind]) -> None:
+        """See that all tables are there and may be written.
+
+        Raises:
+            ConnectorError: no answer, a refusal, or a table or family that is not there.
+        """
+        from thingbeam.io.hbase.tables import check_table
+
+        for name, layout in self.layouts(kinds).items():
+            families = [family.name for family in layout.families]
+            patience = self._arguments.get("connect_timeout", "60s")
+            check_table(self._parsed.config, name, families, writing=True, patience=patience)
+
+    def write_batches(self, batches: Any, kind: Kind, label: str) -> Stored:
+        """Hundreds of rows as one element."""
+        return self._stored(batches, kind, label)
+
+    def write_records(self, records: Any, kind: Kind, label: str) -> Stored:
+        """One row each. A dead letter that the table does not take fails the run."""
+        return self._stored(records, kind, label)
+
+    def finish(self, stored: Sequence[Stored], label: str) -> None:
+        """Nothing is said in the end."""
+
+    def _stored(self, elements: Any, kind: Kind, label: str) -> Stored:
+        write = WriteToHBase(self._parsed.config, self.table(kind), layout_of(kind.record), **self._arguments)
+        done = elements | f"Write{label}" >> write
+        rows = done.written | f"Rows{label}" >> beam.Map(_stored_rows).with_output_types(int)
+        if kind.record is not DeadLetter:
+            return Stored(rows, (done.dead_letters,))
+        # Where else should it go?
+        _ = done.dead_letters | f"Undeliverable{label}" >> beam.Map(_refuse)
+        return Stored(rows)
+
+
+def _stored_rows(done: Any) -> int:
+    """Superseded ones too: a newer row of their key stands for them."""
+    _, result = done
+    count: int = result.stored + result.superseded
+    return count
+
+
+def _refuse(letter: DeadLetter) -> NoReturn:
+    raise MismatchError(f"{letter.source} does not take a dead letter: {letter.error}")

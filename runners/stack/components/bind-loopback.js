@@ -1,0 +1,19 @@
+// Loaded before a server with `node -r`: whatever address it asks to listen on, it listens on this machine's only.
+'use strict'
+
+const { Server } = require('net')
+
+const here = process.env.THINGBEAM_LOOPBACK
+const listen = Server.prototype.listen
+
+Server.prototype.listen = function (first, ...rest) {
+  if (first !== null && typeof first === 'object') {
+    // A path is a socket in the file system, which nobody else reaches.
+    return listen.call(this, first.path === undefined ? { ...first, host: here } : first, ...rest)
+  }
+  if (isNaN(first)) {
+    return listen.call(this, first, ...rest)
+  }
+  const others = typeof rest[0] === 'string' ? rest.slice(1) : rest
+  return listen.call(this, first, here, ...others)
+}
