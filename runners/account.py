@@ -11,7 +11,7 @@ one dead letter, and is in `unread_lines` too. So where each line is one event o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,46 +21,76 @@ from apache_beam.metrics import MetricsFilter
 from thingbeam.io.files.paths import join, write_file
 from thingbeam.transforms.sharding import NAMESPACE
 
-__all__ = ["ACCOUNT_NAME", "account_of", "balance", "with_files", "write_account"]
+__all__ = ["ACCOUNT_NAME", "account_of", "balance", "lag_of", "with_rows", "write_account", "write_to", "written_of"]
 
 ACCOUNT_NAME: Final = "account.json"
 _COUNTS: Final[tuple[str, ...]] = (
     "lines", "failed_lines", "empty_lines", "events", "counted", "duplicates", "late", "ignored", "dead_letters",
-    "stops_without_start",
+    "stops_without_start", "tombstones", "refused", "suppressed",
 )  # fmt: skip
+_WRITTEN: Final = "written/"
 _FATES: Final = ("counted", "duplicates", "late", "ignored")
 
 
-def account_of(result: Any) -> dict[str, int]:
-    """The counters of a finished run, by name; 0 for those that never counted.
+def account_of(metrics: Any) -> dict[str, int]:
+    """The counters of a run, by name; 0 for those that never counted.
 
     Args:
-        result: what `pipeline.run()` gave.
+        metrics: what `result.metrics()` of a pipeline's result gave.
     """
-    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
-    for counter in found:
-        name = counter.key.metric.name
+    for name, count in _counters(metrics):
         if name in counts:
-            counts[name] += int(counter.result)
+            counts[name] += count
     return counts
 
 
-def with_files(counts: Mapping[str, int], rows: Mapping[str, int]) -> dict[str, int]:
-    """An account with what the files of a run hold.
+def written_of(metrics: Any, outputs: int, kinds: Sequence[str]) -> list[dict[str, int]]:
+    """For each output the rows of each kind that it said it has."""
+    found = [dict.fromkeys(kinds, 0) for _ in range(outputs)]
+    for name, count in _counters(metrics):
+        if name.startswith(_WRITTEN):
+            _, number, kind = name.split("/")
+            found[int(number)][kind] += count
+    return found
 
-    Dead letters that no parser counted are of what could not be read: each is a line that failed.
+
+def lag_of(metrics: Any) -> tuple[int, float] | None:
+    """How far the streams that are read are behind: records of all, seconds of the slowest; None where none is read."""
+    gauges = metrics.query(MetricsFilter())["gauges"]
+    records: list[int] = []
+    seconds = [0.0]
+    for gauge in gauges:
+        name, value = gauge.key.metric.name, gauge.result.value
+        if value is None:
+            continue
+        if name.startswith("lag_records/"):
+            records.append(int(value))
+        elif name.startswith("lag_ms/"):
+            seconds.append(value / 1000)
+    return (sum(records), max(seconds)) if records else None
+
+
+def _counters(metrics: Any) -> Iterator[tuple[str, int]]:
+    for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+        yield counter.key.metric.name, int(counter.result or 0)
+
+
+def with_rows(counts: Mapping[str, int], rows: Mapping[str, int]) -> dict[str, int]:
+    """An account with what the output of a run holds.
+
+    Dead letters that neither a parser nor a sink counted are of what could not be read: each is a line that failed.
 
     Args:
         counts: of the parsers and rules, as `account_of` gives them.
-        rows: rows in the files, by kind; those of `dead-letters` at least.
+        rows: rows that were written, by kind; those of `dead-letters` at least.
 
     >>> counts: dict[str, int] = dict.fromkeys(_COUNTS, 0) | {"lines": 9, "events": 9, "counted": 9}
-    >>> found = with_files(counts, {"dead-letters": 1, "usage": 4})
+    >>> found = with_rows(counts, {"dead-letters": 1, "usage": 4})
     >>> found["lines"], found["failed_lines"], found["unread_lines"], found["usage"], balance(found)
     (10, 1, 1, 4, None)
     """
-    unread = rows["dead-letters"] - counts["dead_letters"]
+    unread = rows["dead-letters"] - counts["dead_letters"] - counts.get("refused", 0)
     return {
         **counts,
         "lines": counts["lines"] + unread,
@@ -97,9 +127,13 @@ def balance(counts: Mapping[str, int]) -> str | None:
 
 def write_account(directory: str, counts: Mapping[str, int], about: Mapping[str, Any], seconds: float) -> str:
     """Write the account beside the results; returns its path."""
+    return write_to(join(directory, ACCOUNT_NAME), counts, about, seconds)
+
+
+def write_to(path: str, counts: Mapping[str, int], about: Mapping[str, Any], seconds: float) -> str:
+    """Write the account to a file, in the place of an older one; returns its path."""
     ended = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
     document = {**counts, **about, "ended": ended, "seconds": round(seconds, 3)}
-    path = join(directory, ACCOUNT_NAME)
     if FileSystems.exists(path):
         FileSystems.delete([path])
     write_file(path, json.dumps(document, indent=2).encode() + b"\n")

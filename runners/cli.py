@@ -10,9 +10,12 @@ from collections.abc import Sequence
 import click
 
 from thingbeam import __version__
+from thingbeam.runners.dataflow_cli import dataflow
 from thingbeam.runners.failures import INTERRUPTED, exit_status
 from thingbeam.runners.home_cli import home
 from thingbeam.runners.lag_cli import lag
+from thingbeam.runners.managed_flink_cli import managed_flink
+from thingbeam.runners.package_cli import package
 from thingbeam.runners.stack_cli import stack
 
 __all__ = ["main"]
@@ -32,8 +35,11 @@ def run() -> None:
 
 
 run.add_command(home)
+thingbeam.add_command(dataflow)
 thingbeam.add_command(stack)
 thingbeam.add_command(lag)
+thingbeam.add_command(managed_flink)
+thingbeam.add_command(package)
 
 
 @thingbeam.command()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import click
 
-__all__ = ["FAILED", "INTERRUPTED", "MISTAKE", "RunFailedError", "exit_status"]
+__all__ = [
+    "FAILED", "INTERRUPTED", "KAFKA_LOGGER", "MISTAKE", "TRACEBACK", "RunFailedError", "exit_status", "quiet",
+]  # fmt: skip
 
 FAILED: Final = 1
 MISTAKE: Final = 2
@@ -20,6 +24,10 @@ INTERRUPTED: Final = 130
 
 TRACEBACK: Final = "THINGBEAM_TRACEBACK"
 """The environment variable that, set to anything, asks for tracebacks too."""
+
+
+KAFKA_LOGGER: Final = "thingbeam.kafka"
+"""What the client of Kafka logs to."""
 
 
 class RunFailedError(RuntimeError):
@@ -52,6 +60,18 @@ def exit_status(command: Callable[[], Any]) -> int:
             return FAILED
         return _say(str(error), MISTAKE)
     return 0
+
+
+@contextlib.contextmanager
+def quiet(name: str) -> Generator[None]:
+    """Silence a logger: a client says at each attempt, several times a second, what we say once."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _say(message: str, status: int) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-from collections.abc import Generator
 from typing import Any
 
 import click
+
+from thingbeam.runners.failures import KAFKA_LOGGER, quiet
 
 __all__ = ["lag"]
 
@@ -24,14 +23,14 @@ def lag(uri: str, as_json: bool) -> None:
     # Clients take a while to import: not for --help.
     from thingbeam.io.kafka.errors import ConnectorError
     from thingbeam.io.kafka.lag import lag as measure
-    from thingbeam.io.uris import parse_kafka_uri
+    from thingbeam.io.kafka.uris import parse_kafka_uri
 
     parsed = parse_kafka_uri(uri)
     group = parsed.options.get("group")
     if group is None:
         raise click.UsageError("the URI needs group=: the lag is that of a group")
     try:
-        with _quiet("thingbeam.kafka"):
+        with quiet(KAFKA_LOGGER):
             found = measure(parsed.config, group, parsed.topics or None)
     except ConnectorError as error:
         raise click.ClickException(str(error)) from error
@@ -40,18 +39,6 @@ def lag(uri: str, as_json: bool) -> None:
     if not as_json:
         records, seconds = sum(one.records for one in found), max((one.seconds for one in found), default=0.0)
         click.echo(f"{len(found)} partitions, {records:,} records behind, {seconds:,.0f} s at most")
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Generator[None]:
-    """The client says at each attempt, several times a second, what we say once."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _line(one: Any) -> str:

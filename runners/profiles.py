@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import io
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -13,7 +14,17 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-__all__ = ["DIRECT", "RUNNERS", "EngineError", "Profile", "check_beam_options", "engine_error", "runner_of"]
+__all__ = [
+    "DIRECT",
+    "RUNNERS",
+    "EngineError",
+    "Profile",
+    "check_beam_options",
+    "check_engine",
+    "engine_error",
+    "reason_of",
+    "runner_of",
+]
 
 DIRECT: Final = "direct"
 
@@ -32,8 +43,8 @@ RUNNERS: Final = {
     "prism": Profile("PrismRunner", "Prism's binary: --prism_location FILE, or the Internet to fetch it once"),
     "flink": Profile(
         "FlinkRunner",
-        "a Flink cluster (--flink_master HOST:PORT) and a job server for it: --job_endpoint HOST:PORT of one that runs,"
-        " or Java and --flink_job_server_jar FILE",
+        "a Flink cluster: one of your own here (`thingbeam stack up flink`), or --flink_master HOST:PORT of one that"
+        " runs, or --job_endpoint HOST:PORT of a job server for it",
     ),
     "spark": Profile(
         "SparkRunner",
@@ -53,6 +64,40 @@ class EngineError(ValueError):
     """An engine that is not there, or does not take the job. The message is one line that says what it needs."""
 
 
+_STREAMS: Final = "--runner prism (embedded, for trying things) or --runner flink (state survives a crash)"
+
+
+def check_engine(name: str, *, endless: bool, options: PipelineOptions | None = None) -> None:
+    """See that an engine can do a job, before anything is started.
+
+    Args:
+        name: what `--runner` was given.
+        endless: whether the job's input has no end.
+        options: Beam's.
+
+    Raises:
+        EngineError: it cannot; one line that says why, and which engine or option can.
+        ValueError: no such runner.
+
+    >>> check_engine("direct", endless=False)
+    >>> check_engine("spark", endless=True)
+    Traceback (most recent call last):
+    ...
+    thingbeam.runners.profiles.EngineError: --runner spark: it runs input that ends, through Beam; for a stream say \
+--runner prism (embedded, for trying things) or --runner flink (state survives a crash)
+    """
+    if name not in RUNNERS:
+        near = difflib.get_close_matches(name, RUNNERS, 1)
+        raise ValueError(f"--runner {name}: no such runner; " + _suggest(near, f"it is one of {', '.join(RUNNERS)}"))
+    if endless and name == DIRECT:
+        raise EngineError(
+            "--runner direct: it runs input that ends: of a stream its timers fire at once and sessions never close; "
+            f"say {_STREAMS}"
+        )
+    if endless and name == "spark":
+        raise EngineError(f"--runner spark: it runs input that ends, through Beam; for a stream say {_STREAMS}")
+
+
 def runner_of(name: str) -> PipelineRunner:
     """The runner that a name stands for.
 
@@ -65,11 +110,9 @@ def runner_of(name: str) -> PipelineRunner:
     >>> type(runner_of("direct")).__name__
     'FnApiRunner'
     """
+    check_engine(name, endless=False)
     if name == DIRECT:
         return FnApiRunner()
-    if name not in RUNNERS:
-        near = difflib.get_close_matches(name, RUNNERS, 1)
-        raise ValueError(f"--runner {name}: no such runner; " + _suggest(near, f"it is one of {', '.join(RUNNERS)}"))
     try:
         runner: PipelineRunner = create_runner(RUNNERS[name].beam)
     except Exception as error:
@@ -113,6 +156,8 @@ def check_beam_options(arguments: Sequence[str], ours: Sequence[str] = ()) -> Pi
     >>> check_beam_options(["--job_name", "j"]).get_all_options(drop_default=True)["job_name"]
     'j'
     """
+    # Options of Flink's job server, which Beam would learn of from the server.
+    importlib.import_module("thingbeam.runners.engines.flink_options")
     parser = _OneLineParser(add_help=False, allow_abbrev=False)
     for options in _subclasses(PipelineOptions):
         add = getattr(options, "_add_argparse_args", None)

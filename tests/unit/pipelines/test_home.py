@@ -68,7 +68,7 @@ def ran(asked: HomeSettings) -> tuple[dict[str, list[dict[str, Any]]], dict[str,
     written = {kind: read_table(manifest.paths(kind), RECORDS[kind], asked.format).to_pylist() for kind in KINDS}
     for kind, rows in written.items():
         assert manifest.rows(kind) == len(rows)
-    counts = account_of(result)
+    counts = account_of(result.metrics())
     assert balance(counts) is None
     # What could not be read was no line, and is not counted as one.
     assert counts["dead_letters"] == sum(letter["step"] != "ReadBlobs" for letter in written["dead-letters"])

@@ -11,11 +11,12 @@ import pytest
 from apache_beam.metrics import Metrics
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from thingbeam.runners.account import account_of, balance, with_files, write_account
+from thingbeam.runners.account import account_of, balance, with_rows, write_account
 
 GOOD = {
     "lines": 10, "failed_lines": 2, "empty_lines": 1, "events": 9, "counted": 5, "duplicates": 2, "late": 1,
-    "ignored": 1, "dead_letters": 3, "stops_without_start": 0,
+    "ignored": 1, "dead_letters": 3, "stops_without_start": 0, "tombstones": 0, "refused": 0,
+    "suppressed": 0,
 }  # fmt: skip
 
 
@@ -49,10 +50,10 @@ def test_lines_that_do_not_add_up(changes: dict[str, int], words: str) -> None:
 
 
 def test_what_could_not_be_read_is_a_line_that_failed() -> None:
-    found = with_files(GOOD, {"dead-letters": 5, "late": 1, "activities": 7})
+    found = with_rows(GOOD, {"dead-letters": 5, "late": 1, "activities": 7})
     assert found == GOOD | {"lines": 12, "failed_lines": 4, "dead_letters": 5, "unread_lines": 2, "activities": 7}
     assert balance(found) is None
-    assert balance(with_files(GOOD, {"dead-letters": 2})) is not None
+    assert balance(with_rows(GOOD, {"dead-letters": 2})) is not None
 
 
 class Count(beam.DoFn):
@@ -69,7 +70,7 @@ def test_counters_of_all_steps_are_added_up() -> None:
     _ = numbers | "Two" >> beam.ParDo(Count())
     result = pipeline.run()
     result.wait_until_finish()
-    assert account_of(result) == dict.fromkeys(GOOD, 0) | {"lines": 12}
+    assert account_of(result.metrics()) == dict.fromkeys(GOOD, 0) | {"lines": 12}
 
 
 def test_it_is_written_over_an_older_one(tmp_path: Path) -> None:

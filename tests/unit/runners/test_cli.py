@@ -142,6 +142,21 @@ SEE = "See thingbeam run home --help"
         ({"runner": "nothing"}, [], "--runner nothing: no such runner; it is one of direct, prism, flink, spark, "
          "dataflow, portable"),
         ({"runner": "Flink"}, [], "--runner Flink: no such runner; did you mean flink?"),
+        ({"input": "kafka://127.0.0.1:1/t", "output": "kafka://127.0.0.1:1/r"}, [], "re:--runner direct: it runs input "
+         "that ends"),
+        ({"input": "kafka://127.0.0.1:1/t", "runner": "prism"}, [], "out: a directory takes what ends, and the input "
+         "does not: give it a stop= (stop=latest is what is there now), or write to kafka://HOST:PORT/PREFIX"),
+        ({"input": "kafka://127.0.0.1:1/t?group=g&warm_up=1h", "output": "kafka://127.0.0.1:1/r", "runner": "prism"},
+         [],
+         "re:kafka://127.0.0.1:1/t: warm_up=1h: a result may take 605460s, so that after a restart partial results"),
+        ({"input": "kafka://127.0.0.1:1/t?stop=latest&connect_timeout=1"}, [],
+         "re:127.0.0.1:1: no answer in 1 s: .*Connection refused"),
+        ({"input": "kafka://127.0.0.1:1/t?start=soon"}, [],
+         "re:--input: kafka://127.0.0.1:1/t: start 'soon': earliest"),
+        ({"input": "kafka://u:hunter2@127.0.0.1:1/t"}, [], "--input: kafka://127.0.0.1:1/t: no user or password before "
+         "the @: use username=NAME&password=env:NAME"),
+        ({"output": "kafka://127.0.0.1:1/r?connect_timeout=1"}, [], "re:127.0.0.1:1: no answer in 1 s: "),
+        ({"account": "no/account.json"}, [], "--account no/account.json: there is no directory 'no'"),
         # Engines that are not there: nothing is fetched for these, and no port is open.
         ({"runner": "portable"}, [], "re:--runner portable: .*It needs --job_endpoint HOST:PORT of a job server"),
         ({"runner": "portable"}, ["--job_endpoint", "localhost:1", "--job_server_timeout=1"],
@@ -283,18 +298,19 @@ def test_help_of_home_names_every_option_under_a_heading(shell: Shell) -> None:
     said = shell("run", "home", "--help").out
     names = {"input", "output", "overwrite", "format", "compression", "timezone", "timezones", "home-id", "session-gap"}
     names |= {"period", "capabilities", "hold", "until", "allowed-lateness", "dedupe-horizon", "revisions", "runner"}
-    assert set(re.findall(r"^  --([\w-]+)", said, re.MULTILINE)) == names | {"shards"}
+    assert set(re.findall(r"^  --([\w-]+)", said, re.MULTILINE)) == names | {"shards", "account", "relaunch"}
     assert [line for line in said.splitlines() if re.fullmatch(r"[A-Z][\w ]+:", line)] == [
         "Input and output:", "Homes:", "Results:", "Running:", "Help:",
     ]  # fmt: skip
-    assert "passed to Beam as they are" in " ".join(said.split())
+    assert "embedded, for streams too" in " ".join(said.split())
     assert "Exit status: 0, done; 1, the run failed; 2, a mistake" in " ".join(said.split())
 
 
 def test_the_documentation_has_the_options_and_defaults_that_there_are(checkout: Path) -> None:
     page = (checkout / "docs" / "command-line.md").read_text()
     rows = dict(re.findall(r"^\| `(--[\w-]+)[^|]*\| ([^|]*)\|", page, re.MULTILINE))
-    options = {parameter.opts[0]: parameter.default for parameter in home.params if isinstance(parameter, click.Option)}
+    told = [option for option in home.params if isinstance(option, click.Option) and not option.hidden]
+    options = {option.opts[0]: option.default for option in told}
     assert list(rows) == list(options)
     for name, default in options.items():
         if isinstance(default, str | int) and not isinstance(default, bool):
