@@ -1,0 +1,1 @@
+"""Dataflow: job graphs and templates, made on this machine, and its jobs."""

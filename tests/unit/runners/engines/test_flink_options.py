@@ -1,0 +1,83 @@
+"""What the profile of Flink refuses and adds."""
+
+from __future__ import annotations
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from thingbeam.runners.engines.flink_options import check_checkpoints, check_flink, flink_defaults
+from thingbeam.runners.profiles import EngineError, check_beam_options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--shutdown_sources_after_idle_ms=0"], "loses records"),
+        (["--shutdown_sources_after_idle_ms", "5000"], "leave it out"),
+        (["--checkpointing_interval=0"], "without checkpoints"),
+        (["--checkpointing_interval=-1"], "without checkpoints"),
+        (["--load_balance_bundles"], "leave it out"),
+        (["--parallelism=8", "--max_parallelism=4"], "more key groups"),
+    ],
+)
+def test_what_a_stream_is_refused(arguments: list[str], words: str) -> None:
+    options = PipelineOptions(arguments)
+    with pytest.raises(EngineError, match=words) as refused:
+        check_flink(options, endless=True)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(EngineError, match=words):
+        check_flink(PipelineOptions([*arguments, "--streaming"]), endless=False)
+    check_flink(options, endless=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--checkpointing_interval=500"], ["--shutdown_sources_after_idle_ms=-1"], ["--parallelism=4"]],
+)
+def test_what_a_stream_may_be_told(arguments: list[str]) -> None:
+    check_flink(PipelineOptions(arguments), endless=True)
+
+
+def test_a_stream_has_checkpoints_and_bundles_that_end_before_them() -> None:
+    added = flink_defaults(PipelineOptions([]), endless=True, environment="PROCESS", config="{}", max_parallelism=720)
+    assert added == [
+        "--environment_type=PROCESS", "--environment_config={}", "--streaming", "--finish_bundle_before_checkpointing",
+        "--checkpointing_interval=10000", "--max_bundle_time_mills=100", "--max_parallelism=720",
+    ]  # fmt: skip
+    # What it adds is what it would not refuse, and nothing is added twice.
+    settled = PipelineOptions(added)
+    check_flink(settled, endless=True)
+    assert flink_defaults(settled, endless=True, environment="LOOPBACK", max_parallelism=12) == []
+
+
+def test_checkpoints_of_bounded_work_end_bundles_too() -> None:
+    given = PipelineOptions(["--checkpointing_interval=1000", "--environment_type=EXTERNAL"])
+    added = flink_defaults(given, endless=False, environment="LOOPBACK")
+    assert added == ["--finish_bundle_before_checkpointing", "--max_bundle_time_mills=100"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"state.checkpoints.dir": "file:///x"},
+        {"execution.checkpointing.dir": "s3://b/x", "execution.checkpointing.storage": "filesystem"},
+    ],
+)
+def test_checkpoints_in_files_are_taken(config: dict[str, str]) -> None:
+    check_checkpoints(config, PipelineOptions([]))
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"state.checkpoint-storage": "jobmanager", "state.checkpoints.dir": "file:///x"}]
+)
+def test_checkpoints_in_memory_are_refused(config: dict[str, str]) -> None:
+    with pytest.raises(EngineError, match="memory"):
+        check_checkpoints(config, PipelineOptions([]))
+    check_checkpoints(config, PipelineOptions(["--state_backend_storage_path=file:///x"]))
+
+
+def test_options_of_the_job_server_are_known_before_it_is_asked() -> None:
+    given = check_beam_options(["--checkpointing_interval", "1000", "--savepoint_path=/x", "--object_reuse"])
+    assert given.get_all_options(drop_default=True)["checkpointing_interval"] == 1000
+    with pytest.raises(ValueError, match="did you mean --checkpointing_interval"):
+        check_beam_options(["--checkpoint_interval=1000"])
