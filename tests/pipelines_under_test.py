@@ -123,7 +123,7 @@ def run(build: Build, workers: int = 1) -> Ran:
         patch.setattr(WorkerHandlerManager, "close_all", look_and_close)
         elements, result = _run(build, FnApiRunner(), _workers(workers))
     # It goes on until no timer is set.
-    return Ran(elements, account_of(result), left, [])
+    return Ran(elements, account_of(result.metrics()), left, [])
 
 
 def run_stream(build: Build) -> Ran:
@@ -131,7 +131,7 @@ def run_stream(build: Build) -> Ran:
     with _direct_runner_mended():
         elements, result = _run(build, BundleBasedDirectRunner(), ["--streaming"])
     looks = elements.pop("looks", [])
-    return Ran(elements, account_of(result), *_direct_cells(result._evaluation_context), looks)
+    return Ran(elements, account_of(result.metrics()), *_direct_cells(result._evaluation_context), looks)
 
 
 def a_stream(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from apache_beam.coders import VarIntCoder
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.utils.timestamp import Timestamp
+
+from fleet import BEGIN, DAY, key_of, plain
+from thingbeam.io.kafka import JsonTime, ReadFromKafka, WriteToKafka
+from thingbeam.schemas import Activity, Session, Usage, from_record_batch
+from thingbeam.transforms import DeviceHistory, HomeZones, ParseEvents
 
 KEYS = 4
 
@@ -58,3 +64,70 @@ def counted_impulses(pipeline: beam.Pipeline, start: float, count: int, interval
 def refuse(_: object) -> None:
     """Fails."""
     raise ValueError("this element is not for me")
+
+
+class Told(beam.DoFn):
+    """Which offsets were worked on: `PARTITION FIRST LAST` for a sink that is in the source's own stage."""
+
+    def process(self, batch: Any) -> Iterator[tuple[bytes, bytes]]:
+        number = batch.part.partition("=")[2]
+        yield b"seen", f"{number} {batch.positions[0]} {batch.positions[-1]}".encode()
+
+
+class ToMessages(beam.DoFn):
+    """Results to messages by key, of (name, RecordBatch)."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def process(self, named: tuple[str, Any]) -> Iterator[tuple[bytes, bytes]]:
+        record = {"activities": Activity, "sessions": Session, "usage": Usage}[self._kind]
+        for row in from_record_batch(named[1], record):
+            held = plain(row)
+            yield key_of(self._kind, held).encode(), json.dumps(held).encode()
+
+
+def fleet_history(provisional: str | None = None) -> DeviceHistory:
+    """The rules of the fleet's job."""
+    return DeviceHistory(
+        zones=HomeZones("Europe/Paris"), batches=True, session_gap="5m", shards=12, provisional=provisional,
+        slice_length="5m", hold_until=BEGIN + 40 * DAY,
+    )  # fmt: skip
+
+
+def fleet_job(
+    pipeline: beam.Pipeline,
+    servers: str,
+    topic: str,
+    group: str,
+    results: str,
+    seen: str,
+    provisional: str | None = None,
+    **source: Any,
+) -> None:
+    """Kafka -> parse -> DeviceHistory -> Kafka, for ever.
+
+    Args:
+        pipeline: to build it in.
+        servers: of Kafka.
+        topic: of events.
+        group: in which offsets are committed.
+        results: the topic of results, by key.
+        seen: the topic that says which offsets were worked on, which were late and which dead.
+        provisional: how often provisional results are given.
+        source: what else ReadFromKafka is told.
+    """
+    how = {"event_time": JsonTime("eventTime"), "out_of_orderness": "60s", "idle_after": "1d", "discover_every": "5s"}
+    batches = pipeline | "Read" >> ReadFromKafka(servers, topic, group=group, batches=True, **(how | source))
+    parsed = batches | "Parse" >> ParseEvents(batches=True)
+    history = parsed.events | "History" >> fleet_history(provisional)
+    for kind in ("activities", "sessions", "usage"):
+        messages = getattr(history, kind) | f"Messages {kind}" >> beam.ParDo(ToMessages(kind))
+        messages | f"Write {kind}" >> WriteToKafka(servers, results)
+    told = (
+        batches | "Told" >> beam.ParDo(Told()),
+        history.late | "Late" >> beam.MapTuple(lambda name, batch: (b"late", f"{name} {len(batch)}".encode())),
+        parsed.dead_letters | "Dead" >> beam.Map(lambda letter: (b"dead", letter.position.encode())),
+    )
+    for number, messages in enumerate(told):
+        messages | f"Tell {number}" >> WriteToKafka(servers, seen)

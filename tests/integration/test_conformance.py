@@ -1,0 +1,176 @@
+"""The same pipelines on every engine, compared with the plain rules; docs/engines.md has the table that this run makes.
+
+THINGBEAM_CONFORMANCE=docs/engines.md pytest tests/integration/test_conformance.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from conformance import LATE_TICK, TICKS, bounded_events, files, noted, stream, tick_event, transform, write_lines
+from fleet import Sink, assert_exact, key_of, plain
+from stack_fixtures import Cluster, unavailable
+from thingbeam.runners.prism import prism
+from thingbeam.runners.profiles import EngineError, check_engine
+from thingbeam.schemas import Event
+from thingbeam.transforms import CapabilityTable
+from thingbeam.transforms.columns.parse import BlobParser
+from thingbeam.transforms.envelopes import Context, Limits
+from thingbeam.transforms.rules import ActivityTracker, Period, Sessionizer, UsageStatistics, is_ignored, sift
+from thingbeam.transforms.rules.order import rule_order
+from thingbeam.transforms.rules.roles import Role
+
+# A worker in this process says so when its engine hangs up.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+ENGINES: Final = ("direct", "prism", "flink")
+FEATURES: Final = {
+    "files": "files, parsing, dead letters",
+    "sessions": "sessions that merge",
+    "activities": "activities",
+    "usage": "usage by the hour",
+    "deduplicate": "repeats",
+    "stream": "streams: state, timers, late events",
+    "provisional": "streams: early results, taken back or replaced",
+}
+_TABLE: Final = re.compile(r"(<!-- conformance -->\n).*?(<!-- end -->)", re.DOTALL)
+_outcomes: dict[tuple[str, str], str] = {}
+
+
+@pytest.fixture(scope="module")
+def prism_endpoint() -> Iterator[str]:
+    try:
+        with prism() as address:
+            yield address
+    except FileNotFoundError as error:
+        unavailable(f"no Prism: {error}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table() -> Iterator[None]:
+    """The outcomes, into the page that THINGBEAM_CONFORMANCE names."""
+    yield
+    page = os.environ.get("THINGBEAM_CONFORMANCE")
+    if page:
+        rows = ["| | " + " | ".join(ENGINES) + " |", "|---" * (len(ENGINES) + 1) + "|"]
+        for feature, words in FEATURES.items():
+            rows.append(f"| {words} | " + " | ".join(_outcomes.get((e, feature), "unknown") for e in ENGINES) + " |")
+        text = Path(page).read_text()
+        Path(page).write_text(_TABLE.sub(lambda found: found[1] + "\n".join(rows) + "\n" + found[2], text))
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> tuple[str, Callable[[bool], beam.Pipeline]]:
+    """The name of an engine, and what makes a pipeline for it, endless or not."""
+    name: str = request.param
+    if name == "direct":
+        return name, lambda endless: beam.Pipeline(FnApiRunner())
+    if name == "prism":
+        options = [
+            "--runner=PortableRunner", f"--job_endpoint={request.getfixturevalue('prism_endpoint')}",
+            "--environment_type=LOOPBACK",
+        ]  # fmt: skip
+    else:
+        cluster: Cluster = request.getfixturevalue("flink")
+        options = cluster.options("LOOPBACK", parallelism=2)
+    return name, lambda endless: beam.Pipeline(
+        options=PipelineOptions([*options, *(["--streaming"] if endless else [])])
+    )  # fmt: skip
+
+
+def role_of(event: Event) -> Role:
+    return CapabilityTable.default().role(event.capability, event.attribute, event.value_type)
+
+
+def by_rule(events: Sequence[Event], kinds: Sequence[str], gap_s: float, until: int | None = None) -> dict[str, Any]:
+    """By key, what the plain rules give."""
+
+    def zone_of(_: Event) -> ZoneInfo:
+        return ZoneInfo("UTC")
+
+    counted = sift(rule_order(events), role_of).counted
+    sessionizer, tracker = Sessionizer(gap_s, zone_of), ActivityTracker(role_of, zone_of)
+    found: dict[str, list[Any]] = {"sessions": [], "activities": []}
+    for event in counted:
+        found["sessions"] += sessionizer.feed(event)
+        found["activities"] += tracker.feed(event)
+    found["sessions"] += sessionizer.finish()
+    if until is not None:
+        found["activities"] += tracker.advance(until)
+    found["activities"] += tracker.finish()
+    found["usage"] = UsageStatistics(role_of, zone_of, Period.parse("1h")).compute(counted, until)
+    return {key_of(kind, plain(row)): plain(row) for kind in kinds for row in found[kind]}
+
+
+def latest(rows: dict[str, list[dict[str, Any]]], kinds: Sequence[str]) -> dict[str, Any]:
+    """By key, what a sink has in the end."""
+    sink = Sink()
+    for kind in kinds:
+        for row in rows.get(kind, []):
+            sink.take(key_of(kind, row), row)
+    return sink.final
+
+
+def test_files(engine: tuple[str, Callable[[bool], beam.Pipeline]], tmp_path: Path) -> None:
+    source, out = tmp_path / "events.jsonl", tmp_path / "out"
+    write_lines(source)
+    with engine[1](False) as pipeline:
+        files(pipeline, str(source), str(out))
+    parser = BlobParser(Context(), Limits(), "")
+    lines = source.read_bytes().splitlines()
+    events = [event for line in lines for event in parser.parse_line(line, "", "")[0]]
+    found, kinds = noted(out), ("activities", "sessions", "usage")
+    assert_exact(latest(found, kinds), by_rule(events, kinds, 600))
+    assert found["dead"] == [{"value": "invalid_json"}]
+    _outcomes[engine[0], "files"] = "passed"
+
+
+@pytest.mark.parametrize("name", ["sessions", "activities", "usage", "deduplicate"])
+def test_transforms(engine: tuple[str, Callable[[bool], beam.Pipeline]], name: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with engine[1](False) as pipeline:
+        transform(pipeline, name, str(out))
+    events = bounded_events()
+    if name == "deduplicate":
+        assert not any(is_ignored(event, role_of) for event in events), "every event here has a role"
+        counted = sift(rule_order(events), role_of, 120).counted
+        expected = sorted((event.device_id or "", event.event_id) for event in counted)
+        assert sorted((row["device_id"], row["event_id"]) for row in noted(out)["deduplicate"]) == expected
+    else:
+        assert_exact(latest(noted(out), [name]), by_rule(events, [name], 600))
+    _outcomes[engine[0], name] = "passed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("feature", ["stream", "provisional"])
+def test_streams(engine: tuple[str, Callable[[bool], beam.Pipeline]], feature: str, tmp_path: Path) -> None:
+    name, make = engine
+    if name == "direct":
+        with pytest.raises(EngineError) as refused:
+            check_engine(name, endless=True)
+        _outcomes[name, feature] = "refused: " + str(refused.value).partition(": ")[2].partition(":")[0]
+        return
+    out, start = tmp_path / "out", float(int(time.time()) + 8)
+    with make(True) as pipeline:
+        stream(pipeline, start, "500ms" if feature == "provisional" else None, str(out))
+    found, kinds = noted(out), ("activities", "sessions", "usage")
+    events = [event for number in range(TICKS) if number != LATE_TICK and (event := tick_event(number, start))]
+    held, expected = latest(found, kinds), by_rule(events, ("activities", "sessions"), 2)
+    assert_exact({key: row for key, row in held.items() if not key.startswith('["usage"')}, expected)
+    assert {row["event_id"] for row in found["late"]} == {"late"}
+    usage = [row for key, row in held.items() if key.startswith('["usage"')]
+    assert sum(row["count"] for row in usage) == len({event.event_id for event in events})
+    early = [row for kind in kinds for row in found.get(kind, []) if not row["final"]]
+    assert bool(early) == (feature == "provisional")
+    _outcomes[name, feature] = "passed"
