@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Kind", "Reading", "Redact", "Restart", "RestartableSource", "Sink", "Source", "Stored"]
+__all__ = ["Kind", "Reading", "Redact", "Restart", "RestartableSource", "Sink", "Source", "Stored", "TableSink"]
 
 Redact = Callable[[bytes], bytes]
 """Blanks the secrets of a payload."""
@@ -142,4 +142,16 @@ class Sink(Protocol):
 
     def finish(self, stored: Sequence[Stored], label: str) -> None:
         """Say that all is written, where that is said."""
+
+
+@runtime_checkable
+class TableSink(Sink, Protocol):
+    """Where records go into tables, which `thingbeam tables create` makes."""
+
+    def create(self, kinds: Sequence[Kind]) -> list[str]:
+        """Make the tables that are not there yet, and give their names.
+
+        Raises:
+            ConnectorError: it does not answer, or refuses, or a table is there and is another.
+        """
         ...

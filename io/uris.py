@@ -27,6 +27,7 @@ class Scheme(NamedTuple):
 
 
 SCHEMES: Final[Mapping[str, Scheme]] = {
+    "dynamodb": Scheme(None, "thingbeam.io.dynamodb.endpoint:DynamoDbSink", "aws"),
     "hbase": Scheme(None, "thingbeam.io.hbase.endpoint:HBaseSink", "hbase"),
     "kafka": Scheme("thingbeam.io.kafka.endpoint:KafkaSource", "thingbeam.io.kafka.endpoint:KafkaSink", "kafka"),
     "kinesis": Scheme("thingbeam.io.kinesis.endpoint:KinesisSource", None, "aws"),

@@ -17,6 +17,7 @@ from thingbeam.runners.lag_cli import lag
 from thingbeam.runners.managed_flink_cli import managed_flink
 from thingbeam.runners.package_cli import package
 from thingbeam.runners.stack_cli import stack
+from thingbeam.runners.tables_cli import tables
 
 __all__ = ["main"]
 
@@ -40,6 +41,7 @@ thingbeam.add_command(stack)
 thingbeam.add_command(lag)
 thingbeam.add_command(managed_flink)
 thingbeam.add_command(package)
+thingbeam.add_command(tables)
 
 
 @thingbeam.command()

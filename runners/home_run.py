@@ -25,10 +25,11 @@ from thingbeam.io.files.manifest import read_manifest
 from thingbeam.io.uris import is_service, sink_of, source_of
 from thingbeam.pipelines.home import KINDS, HomeJob, HomeSettings
 from thingbeam.runners.account import account_of, balance, lag_of, with_rows, write_account, write_to, written_of
+from thingbeam.runners.engines import opened
 from thingbeam.runners.failures import FAILED, KAFKA_LOGGER, TRACEBACK, RunFailedError, quiet
 from thingbeam.runners.launching import EndedError, follow, has_endpoint, metrics_of, on_prism, told
 from thingbeam.runners.prism import prism
-from thingbeam.runners.profiles import DIRECT, check_beam_options, check_engine, runner_of
+from thingbeam.runners.profiles import DIRECT, check_beam_options, check_engine
 from thingbeam.runners.progress import StreamLine, watching
 from thingbeam.runners.relaunch import AGAIN, Launch, Relaunches, Report, end_with_parent, stopping, supervise
 from thingbeam.transforms import CapabilityTable, HomeZones
@@ -93,7 +94,8 @@ def run(given: Given, beam_arguments: Sequence[str], ours: Sequence[str], argume
         with prism() as endpoint:
             _run_once(asked, *on_prism(endpoint, beam_arguments, endless=False))
     else:
-        _run_once(asked, runner_of(asked.runner), options)
+        with opened(asked.runner, beam_arguments, endless=job.endless) as engine:
+            _run_once(asked, engine.runner, engine.options)
 
 
 @contextlib.contextmanager
@@ -214,10 +216,11 @@ def _job(given: Given) -> HomeJob:
             length = micros_of_duration(given[name], _flag(name))
             if name == "session_gap" and not length:
                 raise ValueError("--session-gap: it must be above 0")
-    sources = [_checked("source", uri, source_of) for uri in given["source"]]
+    place = _same_place if given["runner"] == DIRECT else _absolute
+    sources = [_checked("source", uri, lambda uri: source_of(place(uri))) for uri in given["source"]]
     compression = None if given["compression"] == "none" else given["compression"]
     files = FileOptions(given["file_format"], compression, given["overwrite"])
-    sinks = [_checked("output", uri, lambda uri: sink_of(uri, files)) for uri in given["output"]]
+    sinks = [_checked("output", uri, lambda uri: sink_of(place(uri), files)) for uri in given["output"]]
     _checked("period", given["period"], Period.parse)
     zones = _checked("timezone", given["timezone"], HomeZones)
     if given["timezones"] is not None:
@@ -242,6 +245,15 @@ def _job(given: Given) -> HomeJob:
         context=Context(home_id=given["home_id"]),
     )
     return HomeJob(settings, sources, sinks)
+
+
+def _same_place(uri: str) -> str:
+    return uri
+
+
+def _absolute(uri: str) -> str:
+    """A path as workers of an engine find it, which are in another folder."""
+    return uri if is_service(uri) or FileSystems.get_scheme(uri) is not None else os.path.abspath(uri)
 
 
 def _ask(source: Source, _: str) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
-
-import apache_beam as beam
+from typing import Any, Final
 
 from thingbeam.io.endpoints import Kind, Stored
-from thingbeam.io.errors import MismatchError
 from thingbeam.io.hbase.config import HBaseConfig
 from thingbeam.io.hbase.layout import TableLayout
 from thingbeam.io.hbase.layouts import layout_of
 from thingbeam.io.hbase.sink import WriteToHBase
 from thingbeam.io.hbase.uris import parse_hbase_uri
+from thingbeam.io.writing.endpoint import stored
 from thingbeam.schemas.records import DeadLetter
 
 __all__ = ["HBaseSink"]
@@ -100,21 +98,4 @@ class HBaseSink:
 
     def _stored(self, elements: Any, kind: Kind, label: str) -> Stored:
         write = WriteToHBase(self._parsed.config, self.table(kind), layout_of(kind.record), **self._arguments)
-        done = elements | f"Write{label}" >> write
-        rows = done.written | f"Rows{label}" >> beam.Map(_stored_rows).with_output_types(int)
-        if kind.record is not DeadLetter:
-            return Stored(rows, (done.dead_letters,))
-        # Where else should it go?
-        _ = done.dead_letters | f"Undeliverable{label}" >> beam.Map(_refuse)
-        return Stored(rows)
-
-
-def _stored_rows(done: Any) -> int:
-    """Superseded ones too: a newer row of their key stands for them."""
-    _, result = done
-    count: int = result.stored + result.superseded
-    return count
-
-
-def _refuse(letter: DeadLetter) -> NoReturn:
-    raise MismatchError(f"{letter.source} does not take a dead letter: {letter.error}")
+        return stored(elements, write, kind, label)

@@ -178,25 +178,27 @@ def test_results_are_exact_whatever_is_killed(flink: Cluster, kafka: Broker) -> 
         fleet.end()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(EVENTS < 200_000, reason="by hand: THINGBEAM_TEST_EVENTS=1000000")
-def test_a_million_events_and_many_kills(flink: Cluster, kafka: Broker) -> None:
-    """Workers killed five times at random while the topic is worked off, the broker twice."""
-    events, chance = payloads(EVENTS, hours=72.0), random.Random(5)
-    fleet = Fleet(flink, kafka)
-    faults = ["worker"] * 5 + ["broker"] * 2
-    chance.shuffle(faults)
-    try:
-        fleet.submit()
-        with fleet.feeder(events, EVENTS // 16) as feeder:
-            fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
-            for what in faults:
-                kill = (lambda: kill_workers(flink)) if what == "worker" else (lambda: die_for_a_while(kafka))
-                fleet.survive(what, kill, feeder, EVENTS // 8)
-                time.sleep(chance.uniform(0, 5))
-            fleet.finish(events, feeder)
-    finally:
-        fleet.end()
+# By hand: THINGBEAM_TEST_EVENTS=1000000.
+if EVENTS >= 200_000:
+
+    @pytest.mark.slow
+    def test_a_million_events_and_many_kills(flink: Cluster, kafka: Broker) -> None:
+        """Workers killed five times at random while the topic is worked off, the broker twice."""
+        events, chance = payloads(EVENTS, hours=72.0), random.Random(5)
+        fleet = Fleet(flink, kafka)
+        faults = ["worker"] * 5 + ["broker"] * 2
+        chance.shuffle(faults)
+        try:
+            fleet.submit()
+            with fleet.feeder(events, EVENTS // 16) as feeder:
+                fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
+                for what in faults:
+                    kill = (lambda: kill_workers(flink)) if what == "worker" else (lambda: die_for_a_while(kafka))
+                    fleet.survive(what, kill, feeder, EVENTS // 8)
+                    time.sleep(chance.uniform(0, 5))
+                fleet.finish(events, feeder)
+        finally:
+            fleet.end()
 
 
 @pytest.mark.slow

@@ -30,7 +30,8 @@ _MAINS: Final = {
     "jobserver": "org.apache.beam.runners.flink.FlinkJobServerDriver",
 }
 _FRAMEWORK_MB: Final = 128
-_NETWORK_MB: Final = 64
+# The main job, at parallelism 2, takes over 64 MB.
+_NETWORK_MB: Final = 192
 _METASPACE_MB: Final = 384
 _OVERHEAD_MB: Final = 192
 
