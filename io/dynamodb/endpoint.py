@@ -84,9 +84,9 @@ class DynamoDbSink:
         """Nothing is said in the end."""
 
     def _write(self, kind: Kind) -> WriteToDynamoDB:
-        options = dict(self._parsed.options)
+        options: dict[str, Any] = dict(self._parsed.options)
         (layout,) = self.layouts([kind])
         if layout.revision is None:
             # Events and dead letters are written once, always with the same content.
-            options = {name: value for name, value in options.items() if name == "tombstones"} | {"mode": "replace"}
+            options = {"mode": "replace"} | {name: options[name] for name in ("tombstones",) if name in options}
         return WriteToDynamoDB(layout, self._parsed.config, check=False, **options)
