@@ -44,7 +44,7 @@ class Elements(NamedTuple):
     records: int
     nbytes: int
     latest: int
-    """The newest event time, in microseconds since 1970."""
+    """The newest event time, in microseconds since 1970; UNKNOWN_TIME where none could be read."""
 
     @classmethod
     def of(cls, form: Form, topic: str, partition: int, messages: list[Message]) -> Elements | None:
@@ -69,13 +69,13 @@ class Elements(NamedTuple):
             return None
         payloads = [message.value() for message in messages]
         micros = millis * 1000
-        times = event_times(form.event_time, payloads, micros)
+        times, latest = event_times(form.event_time, payloads, micros)
         outputs = (
             _batch(topic, partition, messages, payloads, times)
             if form.batches
             else _records(topic, partition, messages, payloads, micros, times)
         )
-        return cls(outputs, len(messages), sum(map(len, messages)), int(times.max()))
+        return cls(outputs, len(messages), sum(map(len, messages)), latest)
 
 
 def _within(form: Form, messages: list[Message], millis: Longs) -> tuple[list[Message], Longs]:

@@ -25,34 +25,47 @@ _LATEST: Final = 253_402_300_799_000_000
 """The years 1 to 9999."""
 
 
-def event_times(function: EventTimes | None, payloads: Sequence[bytes | None], records: Longs) -> Longs:
-    """The times of messages, in microseconds since 1970.
+def event_times(function: EventTimes | None, payloads: Sequence[bytes | None], records: Longs) -> tuple[Longs, int]:
+    """The times of messages, in microseconds since 1970, and the latest that the watermark may go by.
+
+    A payload that cannot be read is for the parser to refuse, and must not stop a partition here: its record's own time
+    is taken. The watermark does not go by that: in old data written anew it would make all that follows late.
 
     Args:
-        function: from payloads to times; None for the records' own. Where it fails for many it is asked for each, and
-            where it fails for one, or gives a time outside the years 1 to 9999, the record's own is taken: a payload
-            that cannot be read is for the parser to refuse, and must not stop a partition here.
+        function: from payloads to times; None for the records' own. Where it fails for many it is asked for each. A
+            time outside the years 1 to 9999 is none.
         payloads: the values.
         records: the records' own times.
 
-    >>> event_times(JsonTime("t"), [b'{"t": 1000}', b"no JSON"], np.array([7, 8])).tolist()
-    [1000000, 8]
+    Returns:
+        The times, and the latest that is not a record's in place of one that could not be read; UNKNOWN_TIME where
+        none is.
+
+    >>> times, latest = event_times(JsonTime("t"), [b'{"t": 1}', b"no JSON"], np.array([7000, 8000]))
+    >>> times.tolist(), latest
+    ([1000, 8000], 1000)
     """
+    found = _found(function, payloads, records)
+    return fill_unknown(found, records), int(found.max(initial=UNKNOWN_TIME))
+
+
+def _found(function: EventTimes | None, payloads: Sequence[bytes | None], records: Longs) -> Longs:
+    """The times, UNKNOWN_TIME where a payload does not say."""
     if function is None or not payloads:
         return records
     try:
         found = np.asarray(function(payloads), np.int64)
-    except Exception:
+    except Exception:  # whatever a user's function raises: one bad payload must cost itself only
         found = np.array([_one(function, payload) for payload in payloads], np.int64)
     if found.shape != records.shape:
         raise ValueError(f"event_time gave {found.shape} times for {len(payloads)} payloads")
-    return fill_unknown(np.where((found < _EARLIEST) | (found > _LATEST), UNKNOWN_TIME, found), records)
+    return np.where((found < _EARLIEST) | (found > _LATEST), UNKNOWN_TIME, found)
 
 
 def _one(function: EventTimes, payload: bytes | None) -> int:
     try:
         return int(np.asarray(function([payload]), np.int64)[0])
-    except Exception:
+    except Exception:  # as above
         return UNKNOWN_TIME
 
 

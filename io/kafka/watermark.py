@@ -65,7 +65,9 @@ class PartitionWatermark:
         self.current = reached
 
     def observe(self, latest: int, now: int) -> None:
-        """Messages came of which the latest was at `latest`."""
+        """Messages came of which the latest was at `latest`; UNKNOWN_TIME, of which none said, tells nothing."""
+        if latest == UNKNOWN_TIME:
+            return
         self._silent_since = now
         self._raise_to(min(latest, now) - self._policy.out_of_orderness)
 

@@ -27,13 +27,15 @@ class Form(NamedTuple):
 
 
 def elements(form: Form, stream: str, shard: str, rows: Sequence[Row]) -> Iterator[tuple[Any, int]]:
-    """What is output for the rows of one shard, each with the latest event time of what was output up to it."""
+    """What is output for the rows of one shard, each with the latest event time of what was output up to it.
+
+    It is UNKNOWN_TIME as long as none could be read.
+    """
     latest: int | None = None
     for some in _parts(rows, form.batch_records):
         payloads = [row.data for row in some]
         arrivals = np.array([row.arrival_ms for row in some], np.int64) * 1000
-        times = event_times(form.event_time, payloads, arrivals)
-        newest = int(times.max())
+        times, newest = event_times(form.event_time, payloads, arrivals)
         latest = newest if latest is None else max(latest, newest)
         if form.batches:
             batch = KinesisBatch(

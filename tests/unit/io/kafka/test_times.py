@@ -18,12 +18,21 @@ RECORDS = np.array([1, 2, 3])
 
 
 def test_without_a_function_the_records_times_count() -> None:
-    assert event_times(None, [b"", b"", b""], RECORDS) is RECORDS
+    times, latest = event_times(None, [b"", b"", b""], RECORDS)
+    assert (times.tolist(), latest) == ([1, 2, 3], 3)
 
 
 def test_one_payload_that_cannot_be_read_costs_itself_only() -> None:
-    times = event_times(JsonTime("t"), [b'{"t": 5}', b"not JSON", b'{"t": 7}'], RECORDS)
-    assert times.tolist() == [5000, 2, 7000]
+    times, latest = event_times(JsonTime("t"), [b'{"t": 5}', b"not JSON", b'{"t": 7}'], RECORDS)
+    assert (times.tolist(), latest) == ([5000, 2, 7000], 7000)
+
+
+def test_the_watermark_does_not_go_by_what_cannot_be_read() -> None:
+    """Old data written today: the record's own time is far ahead of the events'."""
+    today = np.array([10**15, 10**15])
+    times, latest = event_times(JsonTime("t"), [b'{"t": 5}', b"not JSON"], today)
+    assert (times.tolist(), latest) == ([5000, 10**15], 5000)
+    assert event_times(JsonTime("t"), [b"{", b"not JSON"], today)[1] == UNKNOWN_TIME
 
 
 @pytest.mark.parametrize(
@@ -56,7 +65,8 @@ def test_a_time_that_beam_cannot_hold_is_none() -> None:
     def absurd(payloads: Sequence[bytes | None]) -> Longs:
         return np.array([1 << 62, -(1 << 62), 4])
 
-    assert event_times(absurd, [b"", b"", b""], RECORDS).tolist() == [1, 2, 4]
+    times, latest = event_times(absurd, [b"", b"", b""], RECORDS)
+    assert (times.tolist(), latest) == ([1, 2, 4], 4)
 
 
 def test_a_function_of_another_length_is_a_mistake() -> None:

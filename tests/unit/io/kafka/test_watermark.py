@@ -39,6 +39,16 @@ def test_a_clock_that_is_ahead_counts_as_now() -> None:
     assert one.current == 195 * SECOND
 
 
+def test_messages_that_say_no_time_tell_nothing() -> None:
+    one = watermark()
+    one.observe(100 * SECOND, 100 * SECOND)
+    before = one.current
+    one.observe(UNKNOWN_TIME, 130 * SECOND)
+    assert one.current == before
+    one.confirm_end(131 * SECOND)
+    assert one.current > before, "it was silent all the while"
+
+
 def test_a_silent_partition_waits_for_idle_after() -> None:
     one = watermark()
     one.observe(100 * SECOND, 100 * SECOND)
