@@ -176,8 +176,10 @@ def test_a_full_region_is_waited_for(hbase: Tables) -> None:
     gateway._client.createTable(description, [])
     gateway.close()
     layout = TableLayout(RowKey("id"), (Column("data", "bytes"),), deleted=None)
-    rows = 1_200
-    write = WriteToHBase(hbase.config(2), table, layout, batch=BatchPolicy(bytes=512 << 10), retry=RetryPolicy("2m"))
+    rows = 3_000
+    write = WriteToHBase(
+        hbase.config(2), table, layout, batch=BatchPolicy(bytes=1 << 20, in_flight=8), retry=RetryPolicy("2m")
+    )
     elements = [{"id": f"{number}", "data": os.urandom(10_000), "revision": 1} for number in range(rows)]
     pipeline = beam.Pipeline(FnApiRunner())
     pipeline | beam.Create(elements, reshuffle=False) | write
