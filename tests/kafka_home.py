@@ -104,6 +104,11 @@ def topics_of(broker: Broker, name: str) -> str:
     return prefix
 
 
+def _end(consumer: confluent_kafka.Consumer, topic: str, number: int) -> int:
+    _, high = consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, number), timeout=20)
+    return int(high)
+
+
 def messages(broker: Broker, topic: str) -> list[tuple[bytes | None, bytes | None]]:
     """All that is in a topic, in the order of its partitions."""
     consumer = confluent_kafka.Consumer(
@@ -114,17 +119,19 @@ def messages(broker: Broker, topic: str) -> list[tuple[bytes | None, bytes | Non
         partitions = consumer.list_topics(topic, 20).topics[topic].partitions
         consumer.assign([confluent_kafka.TopicPartition(topic, number, 0) for number in partitions])
         found: list[tuple[bytes | None, bytes | None]] = []
-        left = len(partitions)
-        until = time.monotonic() + 30
+        ends = {number: _end(consumer, topic, number) for number in partitions}
+        left = {number for number, end in ends.items() if end}
+        until = time.monotonic() + 60
         while left:
-            assert time.monotonic() < until, f"{topic} does not end"
+            assert time.monotonic() < until, f"{topic} does not end: {left} of {ends}, {len(found)} read"
             for message in consumer.consume(1000, 0.1):
-                if message.error() is None:
+                error, number = message.error(), message.partition()
+                if error is None:
                     found.append((message.key(), message.value()))
-                elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
-                    left -= 1
-                else:
-                    raise AssertionError(message.error().str())
+                elif error.code() != confluent_kafka.KafkaError._PARTITION_EOF:
+                    raise AssertionError(error.str())
+                if error is not None or message.offset() + 1 >= ends[number]:
+                    left.discard(number)
         return found
     finally:
         consumer.close()

@@ -111,6 +111,9 @@ class Streams(Server):
 
     def stream(self, name: str = "events", shards: int = 1) -> str:
         """Makes a stream whose name begins as given and is nobody else's."""
+        if self.pid() is None:
+            # It was seen to die by itself once; what other tests had in it is on disk.
+            self.restart()
         unique = f"{name}-{uuid.uuid4().hex[:8]}"
         self._component.make_stream(self.stack.place(self.name), unique, shards)
         return unique

@@ -321,33 +321,3 @@ def test_two_accounts_and_regions_in_one_pipeline(dynamodb: DynamoTables) -> Non
         _ = rows | beam.Filter(lambda row: row.device_id == "device-2") | "Far" >> WriteToDynamoDB(layout, far)
     assert len(dynamodb.items(layout.name)) == 2
     assert far.client("dynamodb").scan(TableName=layout.name)["Count"] == 1
-
-
-@pytest.mark.slow
-def test_as_fast_as_a_bare_client(dynamodb: DynamoTables) -> None:
-    """Rows a second beside a loop of boto3's BatchWriteItem with batches of the same size, by turns."""
-    rows = min(ROWS, 20_000) // 4
-    elements = [
-        ("s", to_record_batch([session(n) for n in range(at, at + 500)], Session)) for at in range(0, rows, 500)
-    ]
-    bare_items = [
-        {"device_id": {"S": f"device-{n % 50}"}, "start": {"S": f"{n:027d}"}, "start_local": {"S": "2026"},
-         "last": {"S": f"{n + 1:027d}"}, "end": {"S": f"{n + 2:027d}"}, "count": {"N": "3"}, "revision": {"N": "1"},
-         "final": {"BOOL": True}, "deleted": {"BOOL": False}}
-        for n in range(rows)
-    ]  # fmt: skip
-    client = dynamodb.config().client("dynamodb", attempts=1)
-    ours, bare = 0.0, 0.0
-    write(dynamodb, table(dynamodb), elements[:2], mode="replace")
-    for _ in range(2):
-        layout, other = table(dynamodb), table(dynamodb)
-        began = time.perf_counter()
-        for at in range(0, rows, 25):
-            requests = [{"PutRequest": {"Item": item}} for item in bare_items[at : at + 25]]
-            assert not client.batch_write_item(RequestItems={other.name: requests})["UnprocessedItems"]
-        bare += time.perf_counter() - began
-        began = time.perf_counter()
-        write(dynamodb, layout, elements, mode="replace")
-        ours += time.perf_counter() - began
-    print(f"WriteToDynamoDB {2 * rows / ours:.0f} rows/s, boto3 {2 * rows / bare:.0f} rows/s, ratio {bare / ours:.2f}")
-    assert bare / ours >= 0.8
