@@ -144,8 +144,8 @@ SEE = "See thingbeam run home --help"
         ({"runner": "Flink"}, [], "--runner Flink: no such runner; did you mean flink?"),
         ({"input": "kafka://127.0.0.1:1/t", "output": "kafka://127.0.0.1:1/r"}, [], "re:--runner direct: it runs input "
          "that ends"),
-        ({"input": "kafka://127.0.0.1:1/t", "runner": "prism"}, [], "out: a directory takes what ends, and the input "
-         "does not: give it a stop= (stop=latest is what is there now), or write to kafka://HOST:PORT/PREFIX"),
+        ({"input": "kafka://127.0.0.1:1/t", "runner": "prism"}, [], "re:/.*/out: a directory takes what ends, and "
+         r"the input does not: give it a stop= \(stop=latest is what is there now\), or write to kafka://HOST:PORT/PREFIX"),
         ({"input": "kafka://127.0.0.1:1/t?group=g&warm_up=1h", "output": "kafka://127.0.0.1:1/r", "runner": "prism"},
          [],
          "re:kafka://127.0.0.1:1/t: warm_up=1h: a result may take 605460s, so that after a restart partial results"),
@@ -161,7 +161,7 @@ SEE = "See thingbeam run home --help"
         ({"runner": "portable"}, [], "re:--runner portable: .*It needs --job_endpoint HOST:PORT of a job server"),
         ({"runner": "portable"}, ["--job_endpoint", "localhost:1", "--job_server_timeout=1"],
          "re:--runner portable: .*It needs --job_endpoint HOST:PORT"),
-        ({"runner": "flink"}, ["--flink_job_server_jar", "no.jar"], "re:--runner flink: .*It needs a Flink cluster"),
+        ({"runner": "flink"}, ["--flink_master", "127.0.0.1:1"], "re:--runner flink: no Flink answers at 127.0.0.1:1 "),
         ({"runner": "spark"}, ["--spark_job_server_jar=no.jar"], "re:--runner spark: .*It needs a Spark master"),
         ({"runner": "prism"}, ["--prism_location", "no/prism"], "re:--runner prism: .*It needs Prism's binary"),
         ({"runner": "dataflow"}, [], "re:--runner dataflow: .*project.* It needs pip install 'apache-beam"),
