@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from thingbeam.io.dynamodb.layout import TableLayout
 from thingbeam.io.dynamodb.sink import WriteToDynamoDB
 from thingbeam.io.dynamodb.tables import check_table, create_table
 from thingbeam.io.dynamodb.uris import parse_dynamodb_uri
-from thingbeam.io.endpoints import Kind, Stored
-from thingbeam.io.writing.endpoint import stored
+from thingbeam.io.endpoints import Kind
+from thingbeam.io.writing.endpoint import WritingSink
 from thingbeam.schemas.records import DeadLetter
 
 __all__ = ["DynamoDbSink"]
 
 
-class DynamoDbSink:
+class DynamoDbSink(WritingSink):
     """`dynamodb://PREFIX?region=…`: each kind of record to the table `PREFIX-KIND`, by the record's own key.
 
     Every option of parse_dynamodb_uri's. At least once; each row of a result there once and in its newest revision.
@@ -28,13 +28,11 @@ class DynamoDbSink:
         ValueError: what it says cannot be.
     """
 
-    endless: Final = True
-
     def __init__(self, uri: str) -> None:
         self._parsed = parse_dynamodb_uri(uri, write=True)
         try:
             # What it says together may not go.
-            self._write(Kind("dead-letters", DeadLetter))
+            self.writer(Kind("dead-letters", DeadLetter))
         except ValueError as error:
             raise ValueError(f"{self.shown}: {error}") from None
 
@@ -72,18 +70,8 @@ class DynamoDbSink:
         for layout in self.layouts(kinds):
             check_table(self._parsed.config, layout)
 
-    def write_batches(self, batches: Any, kind: Kind, label: str) -> Stored:
-        """Many rows as one element."""
-        return stored(batches, self._write(kind), kind, label)
-
-    def write_records(self, records: Any, kind: Kind, label: str) -> Stored:
-        """One row each. A dead letter that the table does not take fails the run."""
-        return stored(records, self._write(kind), kind, label)
-
-    def finish(self, stored: Sequence[Stored], label: str) -> None:
-        """Nothing is said in the end."""
-
-    def _write(self, kind: Kind) -> WriteToDynamoDB:
+    def writer(self, kind: Kind) -> WriteToDynamoDB:
+        """Into the kind's table."""
         options: dict[str, Any] = dict(self._parsed.options)
         (layout,) = self.layouts([kind])
         if layout.revision is None:

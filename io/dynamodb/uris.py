@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from thingbeam.io.aws.config import AwsConfig
+from thingbeam.io.query import Readers, boolean, count, one_of, read_options
 
 __all__ = ["DynamoDbUri", "parse_dynamodb_uri"]
 
@@ -20,32 +20,11 @@ class DynamoDbUri(NamedTuple):
     """The arguments of ReadFromDynamoDB or WriteToDynamoDB that it gives."""
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("true or false")
-    return text.lower() == "true"
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("a whole number from 1")
-    return int(text)
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(" or ".join(words))
-        return text
-
-    return read
-
-
-_READ: Final[Mapping[str, Callable[[str], Any]]] = {"segments": _count, "consistent": _boolean, "page": _count}
-_WRITE: Final[Mapping[str, Callable[[str], Any]]] = {
-    "mode": _one_of("upsert", "replace"),
-    "rows_per_transaction": _count,
-    "tombstones": _one_of("keep", "delete"),
+_READ: Final[Readers] = {"segments": count, "consistent": boolean, "page": count}
+_WRITE: Final[Readers] = {
+    "mode": one_of("upsert", "replace"),
+    "rows_per_transaction": count,
+    "tombstones": one_of("keep", "delete"),
     "keep_tombstones": str,
 }
 
@@ -86,10 +65,4 @@ def parse_dynamodb_uri(uri: str, *, write: bool = False) -> DynamoDbUri:
             f"{where}: {', '.join(unknown)}: no such option; there are {', '.join(sorted(known))}, region, endpoint, "
             "profile and what else AWS needs"
         )
-    options: dict[str, Any] = {}
-    for name, text in rest.items():
-        try:
-            options[name] = known[name](text)
-        except ValueError as error:
-            raise ValueError(f"{where}: {name}={text}: {error}") from None
-    return DynamoDbUri(config, unquote(parts.netloc), options)
+    return DynamoDbUri(config, unquote(parts.netloc), read_options(where, rest, known))

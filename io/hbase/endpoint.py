@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-from thingbeam.io.endpoints import Kind, Stored
+from thingbeam.io.endpoints import Kind
 from thingbeam.io.hbase.config import HBaseConfig
 from thingbeam.io.hbase.layout import TableLayout
 from thingbeam.io.hbase.layouts import layout_of
 from thingbeam.io.hbase.sink import WriteToHBase
 from thingbeam.io.hbase.uris import parse_hbase_uri
-from thingbeam.io.writing.endpoint import stored
+from thingbeam.io.writing.endpoint import WritingSink
 from thingbeam.schemas.records import DeadLetter
 
 __all__ = ["HBaseSink"]
 
 
-class HBaseSink:
+class HBaseSink(WritingSink):
     """`hbase://HOST:PORT/PREFIX?…`: each kind of record to the table `PREFIX-KIND`, laid out as `layout_of` says.
 
     Every option of parse_hbase_uri's. At least once; each row of a result there once and in its newest revision.
@@ -28,8 +28,6 @@ class HBaseSink:
     Raises:
         ValueError: what it says cannot be.
     """
-
-    endless: Final = True
 
     def __init__(self, uri: str) -> None:
         self._parsed = parse_hbase_uri(uri, write=True)
@@ -85,17 +83,6 @@ class HBaseSink:
             patience = self._arguments.get("connect_timeout", "60s")
             check_table(self._parsed.config, name, families, writing=True, patience=patience)
 
-    def write_batches(self, batches: Any, kind: Kind, label: str) -> Stored:
-        """Hundreds of rows as one element."""
-        return self._stored(batches, kind, label)
-
-    def write_records(self, records: Any, kind: Kind, label: str) -> Stored:
-        """One row each. A dead letter that the table does not take fails the run."""
-        return self._stored(records, kind, label)
-
-    def finish(self, stored: Sequence[Stored], label: str) -> None:
-        """Nothing is said in the end."""
-
-    def _stored(self, elements: Any, kind: Kind, label: str) -> Stored:
-        write = WriteToHBase(self._parsed.config, self.table(kind), layout_of(kind.record), **self._arguments)
-        return stored(elements, write, kind, label)
+    def writer(self, kind: Kind) -> WriteToHBase:
+        """Into the kind's table."""
+        return WriteToHBase(self._parsed.config, self.table(kind), layout_of(kind.record), **self._arguments)

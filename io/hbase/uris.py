@@ -8,16 +8,14 @@ HBase's Thrift gateways ask nobody who they are, so there is no secret.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from thingbeam.io.hbase.config import HBaseConfig
+from thingbeam.io.query import Readers, boolean, count, read_options
 from thingbeam.io.writing.policies import BatchPolicy, RetryPolicy
 
 __all__ = ["HBaseUri", "parse_hbase_uri"]
-
-_BOOLS: Final = {"true": True, "false": False}
 
 
 class HBaseUri(NamedTuple):
@@ -32,26 +30,14 @@ class HBaseUri(NamedTuple):
     """The arguments of ReadFromHBase or WriteToHBase that it gives; `tables`, the address of a second gateway."""
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLS:
-        raise ValueError("true or false")
-    return _BOOLS[text.lower()]
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("a whole number from 1")
-    return int(text)
-
-
-_CONFIG: Final[Mapping[str, Callable[[str], Any]]] = {
-    "interface": _count, "framed": _boolean, "timeout": str, "connections": _count,
+_CONFIG: Final[Readers] = {
+    "interface": count, "framed": boolean, "timeout": str, "connections": count,
 }  # fmt: skip
-_READ: Final[Mapping[str, Callable[[str], Any]]] = {
-    "where": str, "limit": _count, "batch_rows": _count, "connect_timeout": str, "event_time": str,
+_READ: Final[Readers] = {
+    "where": str, "limit": count, "batch_rows": count, "connect_timeout": str, "event_time": str,
 }  # fmt: skip
-_WRITE: Final[Mapping[str, Callable[[str], Any]]] = {
-    "largest_cell": _count, "connect_timeout": str, "rows": _count, "bytes": _count, "in_flight": _count,
+_WRITE: Final[Readers] = {
+    "largest_cell": count, "connect_timeout": str, "rows": count, "bytes": count, "in_flight": count,
     "deadline": str, "tables": str,
 }  # fmt: skip
 
@@ -87,16 +73,14 @@ def parse_hbase_uri(uri: str, *, write: bool = False) -> HBaseUri:
     if not table or "/" in table:
         raise ValueError(f"{where}: name one table: hbase://HOST:PORT/TABLE")
     known = {**_CONFIG, **(_WRITE if write else _READ)}
-    found: dict[str, Any] = {}
+    query: dict[str, str] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
-        if name in found:
+        if name in query:
             raise ValueError(f"{where}: {name} is given twice")
         if name not in known:
             raise ValueError(f"{where}: {name}: no such option; there are {', '.join(sorted(known))}")
-        try:
-            found[name] = known[name](text)
-        except ValueError as error:
-            raise ValueError(f"{where}: {name}={text}: {error}") from None
+        query[name] = text
+    found = read_options(where, query, known)
     try:
         config = HBaseConfig(parts.netloc, **{name: found.pop(name) for name in _CONFIG if name in found})
         if "tables" in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+from thingbeam.io.event_times import JsonTime
 from thingbeam.io.kafka.config import KafkaConfig, MskIam, OAuth, Plain, Scram, Tls
 from thingbeam.io.kafka.errors import (
     AuthenticationError,
@@ -16,7 +17,6 @@ from thingbeam.io.kafka.errors import (
     WrongTimesError,
 )
 from thingbeam.io.kafka.records import KafkaBatch, KafkaHeader, KafkaMessage, KafkaRecord, KafkaWritten
-from thingbeam.io.kafka.times import JsonTime
 
 if TYPE_CHECKING:
     from thingbeam.io.kafka.sink import WriteToKafka, WrittenToKafka

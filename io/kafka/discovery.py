@@ -13,18 +13,18 @@ from typing import Any, Final, NamedTuple
 import apache_beam as beam
 from apache_beam.coders import Coder
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
-from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from apache_beam.transforms.core import RestrictionProvider, WatermarkEstimatorProvider
+from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
+from apache_beam.utils.timestamp import Duration, Timestamp
 from confluent_kafka import Consumer
 
+from thingbeam.io.estimators import TimestampEstimatorProvider
 from thingbeam.io.kafka.clients import LOGGER
 from thingbeam.io.kafka.errors import ConnectorError, TopicMissingError
 from thingbeam.io.kafka.planning import Selection, find, plan, unknown_partitions
 from thingbeam.io.kafka.records import KafkaPartition
 
-__all__ = ["DiscoverEndlessly", "DiscoverOnce", "TimestampEstimatorProvider"]
+__all__ = ["DiscoverEndlessly", "DiscoverOnce"]
 
 
 class DiscoverOnce(beam.DoFn):
@@ -120,22 +120,6 @@ class _KnownProvider(RestrictionProvider):
     def truncate(self, element: Any, restriction: _Known) -> None:
         """A drain ends the discovery."""
         return
-
-
-class TimestampEstimatorProvider(WatermarkEstimatorProvider):
-    """A watermark that is set by hand, kept as a timestamp and not pickled."""
-
-    def initial_estimator_state(self, element: Any, restriction: Any) -> Timestamp:
-        """Nothing is known yet."""
-        return MIN_TIMESTAMP
-
-    def create_watermark_estimator(self, estimator_state: Timestamp) -> ManualWatermarkEstimator:
-        """Where it stood."""
-        return ManualWatermarkEstimator(estimator_state)
-
-    def estimator_state_coder(self) -> Coder:
-        """Eight bytes."""
-        return beam.coders.TimestampCoder()
 
 
 _TRACKER: Final[Any] = beam.DoFn.RestrictionParam(_KnownProvider())

@@ -12,9 +12,9 @@ from apache_beam.utils.timestamp import Timestamp
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
 from numpy.typing import NDArray
 
+from thingbeam.io.event_times import EventTimes, TimeKind, event_times
 from thingbeam.io.kafka.errors import WrongTimesError
 from thingbeam.io.kafka.records import KafkaHeader, KafkaRecord
-from thingbeam.io.kafka.times import EventTimes, TimeKind, event_times
 from thingbeam.schemas.payloads import PayloadBatch
 
 __all__ = ["Elements", "Form"]

@@ -10,11 +10,11 @@ import apache_beam as beam
 
 from thingbeam.io.endpoints import Kind, Reading, Redact, Restart, Stored
 from thingbeam.io.errors import MismatchError
+from thingbeam.io.event_times import JsonTime
 from thingbeam.io.kafka.errors import TopicMissingError
 from thingbeam.io.kafka.formats import AvroFormat, JsonFormat
 from thingbeam.io.kafka.registry import SchemaRegistry
 from thingbeam.io.kafka.rows import EncodeRecords, EncodeRows
-from thingbeam.io.kafka.times import JsonTime
 from thingbeam.io.kafka.uris import KafkaUri, parse_kafka_uri
 from thingbeam.schemas.avro import avro_schema
 from thingbeam.schemas.durations import micros_of_duration

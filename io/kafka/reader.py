@@ -25,7 +25,7 @@ from thingbeam.io.kafka.clients import (
 )  # fmt: skip
 from thingbeam.io.kafka.ends import Ends
 from thingbeam.io.kafka.errors import GapError, TopicMissingError
-from thingbeam.io.kafka.watermark import PartitionWatermark
+from thingbeam.io.watermark import PartitionWatermark
 
 __all__ = ["PartitionReader", "Readers"]
 

@@ -11,16 +11,16 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.timestamp import Duration, Timestamp
 from confluent_kafka import Message
 
+from thingbeam.io.estimators import TimestampEstimatorProvider
 from thingbeam.io.kafka.clients import LOGGER
 from thingbeam.io.kafka.commit import Committer, close_committer, committer_of, words_of
-from thingbeam.io.kafka.discovery import TimestampEstimatorProvider
 from thingbeam.io.kafka.elements import Elements, Form
 from thingbeam.io.kafka.errors import TopicMissingError
 from thingbeam.io.kafka.planning import Selection
 from thingbeam.io.kafka.reader import Gap, PartitionReader, Readers
 from thingbeam.io.kafka.records import KafkaPartition
 from thingbeam.io.kafka.spans import Span, SpanProvider
-from thingbeam.io.kafka.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy
+from thingbeam.io.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy
 
 __all__ = ["NAMESPACE", "Commits", "How", "ReadForEver", "ReadSpan"]
 

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.utils.timestamp import Timestamp
 from confluent_kafka import libversion
 
+from thingbeam.io.event_times import EventTimes, TimeKind
 from thingbeam.io.kafka.clients import Partition
 from thingbeam.io.kafka.config import KafkaConfig, check_version
 from thingbeam.io.kafka.discovery import DiscoverEndlessly, DiscoverOnce
@@ -20,8 +21,7 @@ from thingbeam.io.kafka.positions import Instant, position_of, stop_of
 from thingbeam.io.kafka.reader import Gap
 from thingbeam.io.kafka.reading import NAMESPACE, Commits, How, ReadForEver, ReadSpan
 from thingbeam.io.kafka.records import KafkaPartition, KafkaRecord
-from thingbeam.io.kafka.times import EventTimes, TimeKind
-from thingbeam.io.kafka.watermark import WatermarkPolicy
+from thingbeam.io.watermark import WatermarkPolicy
 from thingbeam.schemas.durations import Duration as Length
 from thingbeam.schemas.durations import micros_of_duration
 from thingbeam.schemas.payloads import PayloadBatch

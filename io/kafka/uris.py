@@ -7,11 +7,12 @@ A secret is only ever a reference: `password=env:NAME` or `password=file:PATH`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from thingbeam.io.kafka.config import KafkaConfig, MskIam, Plain, Scram, Tls
+from thingbeam.io.query import Readers, boolean, count, number, one_of, read_options
 
 __all__ = ["KafkaUri", "parse_kafka_uri"]
 
@@ -34,46 +35,20 @@ _COMMON: Final = frozenset(
     {"tls", "ca", "certificate", "key", "key_password", "auth", "username", "password", "region", "profile", "role_arn",
      "connect_timeout"}
 )  # fmt: skip
-_BOOLS: Final = {"true": True, "false": False}
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLS:
-        raise ValueError("true or false")
-    return _BOOLS[text.lower()]
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("a whole number from 1")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number") from None
 
 
 def _never(text: str) -> str | None:
     return None if text == "never" else text
 
 
-def _form(text: str) -> str:
-    if text not in ("json", "avro"):
-        raise ValueError("json or avro")
-    return text
-
-
-_READ: Final[Mapping[str, Callable[[str], Any]]] = {
-    "pattern": str, "group": str, "start": str, "otherwise": str, "stop": str, "batch_records": _count, "time": str,
-    "out_of_orderness": str, "idle_after": str, "max_delay": str, "read_committed": _boolean, "discover_every": _never,
-    "poll_interval": str, "bundle_time": str, "max_rate": _number, "on_gap": str, "on_deleted": str,
+_READ: Final[Readers] = {
+    "pattern": str, "group": str, "start": str, "otherwise": str, "stop": str, "batch_records": count, "time": str,
+    "out_of_orderness": str, "idle_after": str, "max_delay": str, "read_committed": boolean, "discover_every": _never,
+    "poll_interval": str, "bundle_time": str, "max_rate": number, "on_gap": str, "on_deleted": str,
     "commit_margin": str, "commit_behind": str, "warm_up": str, "event_time": str,
 }  # fmt: skip
-_WRITE: Final[Mapping[str, Callable[[str], Any]]] = {
-    "transactional": str, "timeout": str, "attempts": _count, "format": _form, "registry": str,
+_WRITE: Final[Readers] = {
+    "transactional": str, "timeout": str, "attempts": count, "format": one_of("json", "avro"), "registry": str,
     "registry_username": str, "registry_password": str, "registry_ca": str,
 }  # fmt: skip
 
@@ -120,13 +95,7 @@ def parse_kafka_uri(uri: str, *, write: bool = False) -> KafkaUri:
         raise ValueError(
             f"{where}: {', '.join(unknown)}: no such option; there are {', '.join(sorted({*known, *_COMMON}))}"
         )
-    options: dict[str, Any] = {}
-    for name, read in known.items():
-        if name in query:
-            try:
-                options[name] = read(query[name])
-            except ValueError as error:
-                raise ValueError(f"{where}: {name}={query[name]}: {error}") from None
+    options = read_options(where, query, known)
     if write and len(topics) != 1:
         raise ValueError(f"{where}: an output is one topic, or what the names of its topics begin with")
     if not write and bool(topics) == ("pattern" in options):
@@ -156,14 +125,14 @@ def _config(servers: str, query: Mapping[str, str], settings: Mapping[str, str])
     elif "username" in query or "password" in query:
         raise ValueError("username= and password= need auth=, for instance auth=scram-sha-512")
     try:
-        tls: Tls | bool = _boolean(query.get("tls", "false"))
+        tls: Tls | bool = boolean(query.get("tls", "false"))
     except ValueError as error:
         raise ValueError(f"tls={query['tls']}: {error}") from None
     files = {name: query[name] for name in ("ca", "certificate", "key", "key_password") if name in query}
     if files:
         tls = Tls(files.get("ca"), files.get("certificate"), files.get("key"), files.get("key_password"))
     try:
-        timeout = _number(query.get("connect_timeout", "30"))
+        timeout = number(query.get("connect_timeout", "30"))
     except ValueError as error:
-        raise ValueError(f"connect_timeout={query['connect_timeout']}: {error}") from None
+        raise ValueError(f"connect_timeout={query['connect_timeout']}: {error} of seconds, as 30") from None
     return KafkaConfig(servers, tls, sasl, settings, timeout)

@@ -9,7 +9,7 @@ import numpy as np
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from thingbeam.io.kafka.times import EventTimes, event_times
+from thingbeam.io.event_times import EventTimes, event_times
 from thingbeam.io.kinesis.feeds import Row
 from thingbeam.io.kinesis.records import KinesisBatch, KinesisRecord
 

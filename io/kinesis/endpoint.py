@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from thingbeam.io.endpoints import Reading, Redact
-from thingbeam.io.kafka.times import JsonTime
+from thingbeam.io.event_times import JsonTime
 from thingbeam.io.kinesis.source import ReadFromKinesis
 from thingbeam.io.kinesis.uris import parse_kinesis_uri
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from thingbeam.io.kafka.watermark import PartitionWatermark
 from thingbeam.io.kinesis.feeds import Feed
 from thingbeam.io.kinesis.positions import Position
+from thingbeam.io.watermark import PartitionWatermark
 
 __all__ = ["ShardReader", "Shelf"]
 

@@ -12,7 +12,6 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from thingbeam.io.errors import ConnectorError
 from thingbeam.io.estimators import TimestampEstimatorProvider
-from thingbeam.io.kafka.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy
 from thingbeam.io.kinesis.checkpoints import CheckpointStore
 from thingbeam.io.kinesis.commit import close_committer, committer_of
 from thingbeam.io.kinesis.elements import Form, elements
@@ -23,6 +22,7 @@ from thingbeam.io.kinesis.log import LOGGER, NAMESPACE
 from thingbeam.io.kinesis.positions import ENDED, Position
 from thingbeam.io.kinesis.readers import ShardReader, Shelf
 from thingbeam.io.kinesis.shards import Stream
+from thingbeam.io.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy
 
 __all__ = ["How", "ReadBounded", "ReadForEver"]
 

@@ -10,8 +10,7 @@ import apache_beam as beam
 from apache_beam.utils.timestamp import Timestamp
 
 from thingbeam.io.aws.config import AwsConfig
-from thingbeam.io.kafka.times import EventTimes
-from thingbeam.io.kafka.watermark import WatermarkPolicy
+from thingbeam.io.event_times import EventTimes
 from thingbeam.io.kinesis.checkpoints import CheckpointStore
 from thingbeam.io.kinesis.elements import Form
 from thingbeam.io.kinesis.family import FamilyCoder, plan
@@ -22,6 +21,7 @@ from thingbeam.io.kinesis.positions import HORIZON, Instant, Position, Start, st
 from thingbeam.io.kinesis.reading import How, ReadBounded, ReadForEver
 from thingbeam.io.kinesis.records import KinesisBatch, KinesisRecord
 from thingbeam.io.kinesis.shards import Listing, Stream
+from thingbeam.io.watermark import WatermarkPolicy
 from thingbeam.schemas.durations import Duration as Length
 from thingbeam.schemas.durations import micros_of_duration
 

@@ -8,18 +8,18 @@ A secret is only ever a reference: `access_key=env:NAME&secret_key=env:NAME`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from thingbeam.io.aws.config import AwsConfig
 from thingbeam.io.kinesis.checkpoints import CheckpointStore, DynamoDbCheckpoints, FileCheckpoints
 from thingbeam.io.kinesis.positions import start_of
+from thingbeam.io.query import Readers, boolean, count, number, read_options
 
 __all__ = ["KinesisUri", "parse_kinesis_uri"]
 
 _STORES: Final = ("checkpoints", "application", "checkpoints_endpoint")
-_BOOLS: Final = {"true": True, "false": False}
 
 
 class KinesisUri(NamedTuple):
@@ -33,37 +33,18 @@ class KinesisUri(NamedTuple):
     """The arguments of ReadFromKinesis or WriteToKinesis that it gives, and `event_time` of an application."""
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLS:
-        raise ValueError("true or false")
-    return _BOOLS[text.lower()]
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("a whole number from 1")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number") from None
-
-
 def _start(text: str) -> str | Mapping[str, str]:
     found = start_of(text)
     return found.sequences if found.kind == "sequences" else text
 
 
-_READ: Final[Mapping[str, Callable[[str], Any]]] = {
-    "start": _start, "otherwise": str, "stop": str, "ordered": _boolean, "batch_records": _count, "consumer": str,
-    "out_of_orderness": str, "idle_after": str, "max_delay": str, "fetch_records": _count, "fetch_interval": str,
-    "poll_interval": str, "bundle_time": str, "max_rate": _number, "on_gap": str, "commit_margin": str,
+_READ: Final[Readers] = {
+    "start": _start, "otherwise": str, "stop": str, "ordered": boolean, "batch_records": count, "consumer": str,
+    "out_of_orderness": str, "idle_after": str, "max_delay": str, "fetch_records": count, "fetch_interval": str,
+    "poll_interval": str, "bundle_time": str, "max_rate": number, "on_gap": str, "commit_margin": str,
     "event_time": str,
 }  # fmt: skip
-_WRITE: Final[Mapping[str, Callable[[str], Any]]] = {"max_record_bytes": _count}
+_WRITE: Final[Readers] = {"max_record_bytes": count}
 
 
 def parse_kinesis_uri(uri: str, *, write: bool = False) -> KinesisUri:
@@ -108,13 +89,7 @@ def parse_kinesis_uri(uri: str, *, write: bool = False) -> KinesisUri:
             f"{where}: {', '.join(unknown)}: no such option; there are {', '.join(sorted({*known, *stores}))}, "
             "and those of docs/aws.md"
         )
-    options: dict[str, Any] = {}
-    for name, read in known.items():
-        if name in query:
-            try:
-                options[name] = read(query[name])
-            except ValueError as error:
-                raise ValueError(f"{where}: {name}={query[name]}: {error}") from None
+    options = read_options(where, query, known)
     try:
         store = _store(query, config)
     except ValueError as error:

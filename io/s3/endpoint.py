@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -12,6 +12,7 @@ from thingbeam.io.endpoints import Kind, Stored
 from thingbeam.io.files.endpoint import FileSource
 from thingbeam.io.files.paths import ending
 from thingbeam.io.files.s3_paths import split_s3_uri
+from thingbeam.io.query import Readers, count
 from thingbeam.io.s3.location import S3Location, parse_s3_uri
 from thingbeam.io.s3.requests import check_bucket
 from thingbeam.io.s3.sink import WriteToS3, WrittenToS3
@@ -19,15 +20,9 @@ from thingbeam.io.s3.sink import WriteToS3, WrittenToS3
 __all__ = ["S3Sink", "S3Source", "parse_s3_output"]
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("a whole number from 1")
-    return int(text)
-
-
-_WRITE: Final[Mapping[str, Callable[[str], Any]]] = {
-    "format": str, "compression": lambda text: None if text == "none" else text, "window": str, "shards": _count,
-    "allowed_lateness": str, "roll_bytes": _count, "roll_after": str, "part_bytes": _count, "in_flight": _count,
+_WRITE: Final[Readers] = {
+    "format": str, "compression": lambda text: None if text == "none" else text, "window": str, "shards": count,
+    "allowed_lateness": str, "roll_bytes": count, "roll_after": str, "part_bytes": count, "in_flight": count,
 }  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import abc
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
 
 import apache_beam as beam
 
@@ -10,24 +12,36 @@ from thingbeam.io.endpoints import Kind, Stored
 from thingbeam.io.errors import MismatchError
 from thingbeam.schemas.records import DeadLetter
 
-__all__ = ["stored"]
+__all__ = ["WritingSink"]
 
 
-def stored(elements: Any, write: Any, kind: Kind, label: str) -> Stored:
-    """Write elements by a transform that gives WriteResults; what it does not take are dead letters.
+class WritingSink(abc.ABC):
+    """A Sink whose transform gives WriteResults. What it does not take are dead letters."""
 
-    Args:
-        elements: a PCollection of records or of batches.
-        write: the transform.
-        kind: of the records. A dead letter that is not taken fails the run: where else should it go?
-        label: sets the steps apart from those of other sinks.
-    """
-    done = elements | f"Write{label}" >> write
-    rows = done.written | f"Rows{label}" >> beam.Map(_rows).with_output_types(int)
-    if kind.record is not DeadLetter:
-        return Stored(rows, (done.dead_letters,))
-    _ = done.dead_letters | f"Undeliverable{label}" >> beam.Map(_refuse)
-    return Stored(rows)
+    endless: Final = True
+
+    @abc.abstractmethod
+    def writer(self, kind: Kind) -> Any:
+        """The transform that writes records, or batches, of a kind."""
+
+    def write_batches(self, batches: Any, kind: Kind, label: str) -> Stored:
+        """Many rows as one element."""
+        return self._stored(batches, kind, label)
+
+    def write_records(self, records: Any, kind: Kind, label: str) -> Stored:
+        """One row each. A dead letter that is not taken fails the run: where else should it go?"""
+        return self._stored(records, kind, label)
+
+    def finish(self, stored: Sequence[Stored], label: str) -> None:  # noqa: B027 - there is nothing to say
+        """Nothing is said in the end."""
+
+    def _stored(self, elements: Any, kind: Kind, label: str) -> Stored:
+        done = elements | f"Write{label}" >> self.writer(kind)
+        rows = done.written | f"Rows{label}" >> beam.Map(_rows).with_output_types(int)
+        if kind.record is not DeadLetter:
+            return Stored(rows, (done.dead_letters,))
+        _ = done.dead_letters | f"Undeliverable{label}" >> beam.Map(_refuse)
+        return Stored(rows)
 
 
 def _rows(done: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from apache_beam.utils.timestamp import Timestamp
 
-from thingbeam.io.kafka.times import JsonTime
+from thingbeam.io.event_times import JsonTime
 from thingbeam.io.kinesis.elements import Form, elements
 from thingbeam.io.kinesis.feeds import Row
 from thingbeam.io.kinesis.records import KinesisRecord

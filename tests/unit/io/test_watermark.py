@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.io.kafka.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy, fill_unknown
+from thingbeam.io.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy, fill_unknown
 
 SECOND = 1_000_000
 POLICY = WatermarkPolicy(out_of_orderness=5 * SECOND, idle_after=10 * SECOND)

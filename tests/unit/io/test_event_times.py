@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.io.kafka.times import JsonTime, Longs, event_times
-from thingbeam.io.kafka.watermark import UNKNOWN_TIME
+from thingbeam.io.event_times import JsonTime, Longs, event_times
+from thingbeam.io.watermark import UNKNOWN_TIME
 
 RECORDS = np.array([1, 2, 3])
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from thingbeam.io.kafka.watermark import UNKNOWN_TIME, fill_unknown
+from thingbeam.io.watermark import UNKNOWN_TIME, fill_unknown
 
 __all__ = ["EventTimes", "JsonTime", "TimeKind", "event_times"]
 
