@@ -15,8 +15,10 @@ from typing import Any, Literal, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from thingbeam.io.aws import AwsConfig
+from thingbeam.runners.loopback import loopback_workers
 from thingbeam.runners.stack import Component, MissingToolError, Stack, StackError, running
 from thingbeam.runners.stack.components import dynamodb as dynamodb_component
 from thingbeam.runners.stack.components.dynamodb import DynamoDb
@@ -199,10 +201,17 @@ class Cluster(Server):
         """Its REST API."""
         return FlinkCluster(self.stack.uri(f"{self.name}/jobmanager"))
 
-    def options(self, environment: Literal["LOOPBACK", "PROCESS"] = "LOOPBACK", **more: Any) -> list[str]:
-        """Options that send it a pipeline (see beam_options); PROCESS workers can import what this process can."""
-        boot = boot_script(self.stack.place(self.name))
-        return beam_options(self.stack.uri(f"{self.name}/jobserver"), environment=environment, boot=boot, **more)
+    def __init__(self, stack: Stack, name: str, pool: str) -> None:
+        super().__init__(stack, name)
+        self._pool = pool
+
+    def options(self, environment: Literal["EXTERNAL", "PROCESS"] = "EXTERNAL", **more: Any) -> list[str]:
+        """Options that send it a pipeline (see beam_options).
+
+        EXTERNAL workers are threads of this process; PROCESS workers can import what it can.
+        """
+        boot, jobs = boot_script(self.stack.place(self.name)), self.stack.uri(f"{self.name}/jobserver")
+        return beam_options(jobs, environment=environment, boot=boot, pool=self._pool, **more)
 
     def workers(self) -> list[int]:
         """Numbers of the processes that its TaskManagers have started."""
@@ -280,8 +289,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A session cluster of two TaskManagers with two slots each."""
-    with stack_of(tmp_path_factory, Flink(taskmanagers=2)) as stack:
-        yield Cluster(stack, "flink")
+    with stack_of(tmp_path_factory, Flink(taskmanagers=2)) as stack, loopback_workers(PipelineOptions([])) as pool:
+        yield Cluster(stack, "flink", pool)
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, StandardOptions
 
 from thingbeam.runners.profiles import EngineError
 
@@ -114,8 +114,6 @@ def flink_defaults(
     options: PipelineOptions,
     *,
     endless: bool,
-    environment: Literal["LOOPBACK", "PROCESS"],
-    config: str = "",
     max_parallelism: int = 0,
 ) -> list[str]:
     """The options that a profile adds, where nothing is said of them.
@@ -123,23 +121,16 @@ def flink_defaults(
     Args:
         options: what was said.
         endless: whether the job's input has no end.
-        environment: where Python runs.
-        config: of that environment.
         max_parallelism: for a stream; 0 leaves it to Flink. With runners that keep a state for each return of a source
             (https://github.com/apache/beam/issues/27648) each of these states costs a table for each key group.
 
-    >>> flink_defaults(PipelineOptions([]), endless=False, environment="LOOPBACK")
-    ['--environment_type=LOOPBACK']
-    >>> flink_defaults(PipelineOptions(["--checkpointing_interval=1000"]), endless=True, environment="LOOPBACK")
-    ['--environment_type=LOOPBACK', '--streaming', '--finish_bundle_before_checkpointing', \
-'--max_bundle_time_mills=100']
+    >>> flink_defaults(PipelineOptions([]), endless=False)
+    []
+    >>> flink_defaults(PipelineOptions(["--checkpointing_interval=1000"]), endless=True)
+    ['--streaming', '--finish_bundle_before_checkpointing', '--max_bundle_time_mills=100']
     """
     asked: dict[str, Any] = options.view_as(FlinkJobOptions).get_all_options(drop_default=True)
     added: list[str] = []
-    if not options.view_as(PortableOptions).environment_type:
-        added.append(f"--environment_type={environment}")
-        if config:
-            added.append(f"--environment_config={config}")
     if endless and not options.view_as(StandardOptions).streaming:
         added.append("--streaming")
     if endless or asked.get("checkpointing_interval"):

@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from thingbeam.runners.engines.flink_options import MAX_PARALLELISM, check_checkpoints, check_flink, flink_defaults
+from thingbeam.runners.loopback import loopback_workers
 from thingbeam.runners.profiles import EngineError, check_engine, reason_of, runner_of
 from thingbeam.runners.stack import Stack, StackError, rest, running
 from thingbeam.runners.stack.components.flink_jobs import FlinkJobServer
@@ -62,7 +64,7 @@ def opened(name: str, arguments: Sequence[str], *, endless: bool) -> Generator[E
 def _on_flink(options: PipelineOptions, endless: bool, until_the_end: ExitStack) -> list[str]:
     master: Any = options.view_as(FlinkRunnerOptions).flink_master
     if options.view_as(PortableOptions).job_endpoint:
-        return flink_defaults(options, endless=endless, environment="LOOPBACK")
+        return [*_workers(options, until_the_end), *flink_defaults(options, endless=endless)]
     if not master.startswith("["):
         address = master.partition("://")[2] or master
         _check_cluster(address, options, endless)
@@ -71,8 +73,8 @@ def _on_flink(options: PipelineOptions, endless: bool, until_the_end: ExitStack)
             stack = until_the_end.enter_context(running(folder, FlinkJobServer(master=address)))
         except StackError as error:
             raise EngineError(f"--runner flink: no job server for {address}: {error}") from error
-        more = flink_defaults(options, endless=endless, environment="LOOPBACK", max_parallelism=MAX_PARALLELISM)
-        return [f"--job_endpoint={stack.uri('flinkjobs')}", *more]
+        more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM)
+        return [f"--job_endpoint={stack.uri('flinkjobs')}", *_workers(options, until_the_end), *more]
     own = Stack()
     statuses = {status.name: status for status in own.status()} if own.has("flink") else {}
     server = statuses.get("flink/jobserver")
@@ -82,11 +84,20 @@ def _on_flink(options: PipelineOptions, endless: bool, until_the_end: ExitStack)
             "or give --flink_master HOST:PORT of one that runs, or --job_endpoint HOST:PORT of a job server for it"
         )
     _check_cluster(statuses["flink/jobmanager"].uri.partition("://")[2], options, endless)
-    boot = json.dumps({"command": str(boot_script(own.place("flink")))})
-    more = flink_defaults(
-        options, endless=endless, environment="PROCESS", config=boot, max_parallelism=MAX_PARALLELISM
-    )  # fmt: skip
-    return [f"--job_endpoint={server.uri}", *more]
+    workers = _workers(options, until_the_end, boot=boot_script(own.place("flink")))
+    more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM)
+    return [f"--job_endpoint={server.uri}", *workers, *more]
+
+
+def _workers(options: PipelineOptions, until_the_end: ExitStack, *, boot: Path | None = None) -> list[str]:
+    """Where Python runs: as was said; else in processes of a program that starts them; else in this process."""
+    said = options.view_as(PortableOptions).environment_type
+    if said and said != "LOOPBACK":
+        return []
+    if boot and not said:
+        return ["--environment_type=PROCESS", f"--environment_config={json.dumps({'command': str(boot)})}"]
+    address = until_the_end.enter_context(loopback_workers(options))
+    return ["--environment_type=EXTERNAL", f"--environment_config={address}"]
 
 
 def _check_cluster(address: str, options: PipelineOptions, endless: bool) -> None:

@@ -215,8 +215,9 @@ def beam_options(
 
     Args:
         jobs: HOST:PORT of the job server.
-        environment: where Python runs: in the process that submits (LOOPBACK: it must live as long as the job), in
-            processes that the TaskManagers start (PROCESS), in those of a worker pool (EXTERNAL).
+        environment: where Python runs: in the process that submits (LOOPBACK: it must live as long as the job; for one
+            TaskManager, as Beam mixes up the workers of several), in processes that the TaskManagers start (PROCESS),
+            in those of a worker pool (EXTERNAL; thingbeam.runners.loopback has one of threads of this process).
         boot: the program that starts a worker, of `boot_script`; for PROCESS.
         pool: HOST:PORT of the worker pool; for EXTERNAL.
         parallelism: how many tasks of each step.

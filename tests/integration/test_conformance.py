@@ -83,7 +83,7 @@ def engine(request: pytest.FixtureRequest) -> tuple[str, Callable[[bool], beam.P
         ]  # fmt: skip
     else:
         cluster: Cluster = request.getfixturevalue("flink")
-        options = cluster.options("LOOPBACK", parallelism=2)
+        options = cluster.options(parallelism=2)
     return name, lambda endless: beam.Pipeline(
         options=PipelineOptions([*options, *(["--streaming"] if endless else [])])
     )  # fmt: skip

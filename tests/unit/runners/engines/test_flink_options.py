@@ -39,20 +39,20 @@ def test_what_a_stream_may_be_told(arguments: list[str]) -> None:
 
 
 def test_a_stream_has_checkpoints_and_bundles_that_end_before_them() -> None:
-    added = flink_defaults(PipelineOptions([]), endless=True, environment="PROCESS", config="{}", max_parallelism=720)
+    added = flink_defaults(PipelineOptions([]), endless=True, max_parallelism=720)
     assert added == [
-        "--environment_type=PROCESS", "--environment_config={}", "--streaming", "--finish_bundle_before_checkpointing",
-        "--checkpointing_interval=10000", "--max_bundle_time_mills=100", "--max_parallelism=720",
+        "--streaming", "--finish_bundle_before_checkpointing", "--checkpointing_interval=10000",
+        "--max_bundle_time_mills=100", "--max_parallelism=720",
     ]  # fmt: skip
     # What it adds is what it would not refuse, and nothing is added twice.
     settled = PipelineOptions(added)
     check_flink(settled, endless=True)
-    assert flink_defaults(settled, endless=True, environment="LOOPBACK", max_parallelism=12) == []
+    assert flink_defaults(settled, endless=True, max_parallelism=12) == []
 
 
 def test_checkpoints_of_bounded_work_end_bundles_too() -> None:
     given = PipelineOptions(["--checkpointing_interval=1000", "--environment_type=EXTERNAL"])
-    added = flink_defaults(given, endless=False, environment="LOOPBACK")
+    added = flink_defaults(given, endless=False)
     assert added == ["--finish_bundle_before_checkpointing", "--max_bundle_time_mills=100"]
 
 

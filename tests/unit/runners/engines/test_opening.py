@@ -47,5 +47,20 @@ def test_a_job_server_that_is_named_is_taken() -> None:
         given = engine.options.get_all_options(drop_default=True)
     assert given["finish_bundle_before_checkpointing"] is True
     assert given["checkpointing_interval"] == 10_000
-    assert given["environment_type"] == "LOOPBACK"
+    assert given["environment_type"] == "EXTERNAL"
+    assert given["environment_config"].startswith("127.0.0.1:")
     assert "max_parallelism" not in given
+
+
+def test_workers_are_where_they_were_said_to_be() -> None:
+    said = ["--job_endpoint=127.0.0.1:1", "--environment_type=EXTERNAL", "--environment_config=127.0.0.1:2"]
+    with opened("flink", said, endless=False) as engine:
+        given = engine.options.get_all_options(drop_default=True)
+    assert (given["environment_type"], given["environment_config"]) == ("EXTERNAL", "127.0.0.1:2")
+
+
+def test_threads_of_this_process_are_those_that_any_number_of_hosts_can_share() -> None:
+    with opened("flink", ["--job_endpoint=127.0.0.1:1", "--environment_type=LOOPBACK"], endless=False) as engine:
+        given = engine.options.get_all_options(drop_default=True)
+    assert given["environment_type"] == "EXTERNAL"
+    assert given["environment_config"].startswith("127.0.0.1:")
