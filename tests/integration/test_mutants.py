@@ -120,9 +120,9 @@ class Interpreter:
     """A Python that has imported what takes long and is the same for all copies, and tests each in a fork of itself."""
 
     def __init__(self) -> None:
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS")
-        }
+        # With CI pytest tells failures at any length, which of a mutant nobody reads and which takes long.
+        left_out = ("PYTHONPATH", "PYTEST_ADDOPTS", "CI")
+        environment = {name: value for name, value in os.environ.items() if name not in left_out}
         self._process = subprocess.Popen(
             [sys.executable, "-c", SERVER], env=environment | {"PYTHONDONTWRITEBYTECODE": "1"}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

@@ -173,8 +173,14 @@ def test_times_as_the_clock_showed_them(zone: str, times: list[int]) -> None:
     in_utc = [local_text(time, ZoneInfo("UTC")).removesuffix("+00:00") + "Z" for time in times]
     # A few times are told one by one, many by tables.
     for copies in (1, 128):
-        assert rfc3339(np.tile(array, copies), zone).to_pylist() == shown * copies
-        assert rfc3339(np.tile(array, copies)).to_pylist() == in_utc * copies
+        for told, expected in (
+            (rfc3339(np.tile(array, copies), zone), shown),
+            (rfc3339(np.tile(array, copies)), in_utc),
+        ):
+            assert len(told) == len(times) * copies
+            # Pairs that differ, not both lists: pytest's account of thousands of lines takes many minutes.
+            pairs = zip(told.to_pylist(), expected * copies, strict=True)
+            assert [pair for pair in pairs if pair[0] != pair[1]][:3] == []
     ahead = [ZoneInfo(zone).utcoffset(_local(time, zone)) for time in times]
     assert offsets(zone, array).tolist() == [
         round(delta.total_seconds()) * SECOND for delta in ahead if delta is not None
