@@ -61,6 +61,46 @@ def counted_impulses(pipeline: beam.Pipeline, start: float, count: int, interval
     _ = numbers | "Count" >> beam.ParDo(CountInState()) | "Append" >> beam.ParDo(Append(path))
 
 
+class Acknowledge(beam.DoFn):
+    """As a source does: says of each number, once its bundle is finalised, what had come out of the job by then."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def process(
+        self, numbered: tuple[str, int], finalizer: Any = beam.DoFn.BundleFinalizerParam
+    ) -> Iterator[tuple[str, int]]:
+        finalizer.register(lambda: self._acknowledge(numbered[1]))
+        yield numbered
+
+    def _acknowledge(self, number: int) -> None:
+        written = Path(self._path)
+        lines = written.read_text().splitlines() if written.exists() else []
+        out = any(int(line.split()[1]) == number for line in lines)
+        with written.with_name("acknowledged").open("a") as file:
+            file.write(f"{number} {'out' if out else 'ahead'} {len(lines)}\n")
+
+
+class Behind(beam.DoFn):
+    """Is seconds behind what it is given from the first element on, so that checkpoints take as long."""
+
+    def process(self, line: str) -> Iterator[str]:
+        time.sleep(1 if line.split()[1] == "0" else 0.04)
+        yield line
+
+
+def acknowledged_impulses(pipeline: beam.Pipeline, start: float, count: int, interval: float, path: str) -> None:
+    """Numbers one after the other in real time, written a while later."""
+    stop = Timestamp(start + (count - 0.5) * interval)
+    impulses = pipeline | "Impulses" >> PeriodicImpulse(Timestamp(start), stop, interval, apply_windowing=False)
+    numbers = impulses | "Key" >> beam.Map(
+        lambda _, at=beam.DoFn.TimestampParam: keyed(at, start, interval)
+    ).with_output_types(tuple[str, int])
+    taken = numbers | "Acknowledge" >> beam.ParDo(Acknowledge(path)).with_output_types(tuple[str, int])
+    counted = taken | "Count" >> beam.ParDo(CountInState())
+    _ = counted | "Behind" >> beam.ParDo(Behind()) | "Append" >> beam.ParDo(Append(path))
+
+
 def refuse(_: object) -> None:
     """Fails."""
     raise ValueError("this element is not for me")

@@ -208,7 +208,6 @@ def beam_options(
     checkpoint_ms: int = 0,
     bundle_ms: int = 100,
     savepoint: str = "",
-    chained: bool = True,
     more: Sequence[str] = (),
 ) -> list[str]:
     """Options that send a Beam pipeline to Flink through its job server.
@@ -228,9 +227,6 @@ def beam_options(
             in the next: event time that is behind goes on by one timer of a key a bundle, so with Flink's own 1,000 ms
             a backlog of a day in slices of a minute takes 24 minutes.
         savepoint: a savepoint or checkpoint to resume from.
-        chained: whether steps of one task hand their elements on directly. A savepoint knows steps by ids that Flink
-            makes from the chains, and these differ between parallelism 1 and others: a job that is to be resumed across
-            that line must be unchained before and after. From 2 to 4 chains are the same.
         more: further options.
 
     Raises:
@@ -253,9 +249,6 @@ def beam_options(
         options.append(f"--max_bundle_time_mills={bundle_ms}")
     if savepoint:
         options.append(f"--savepoint_path={savepoint}")
-    if not chained:
-        # Bare, the flag inverts its default, which is true; `=false` is refused.
-        options.append("--operator_chaining")
     return [*options, *more]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,26 +17,27 @@ RELEASE: Final = "11"
 """The Java that our classes are for: a managed Flink 1.19 runs on it."""
 
 
-def compiled(source: str, classes: str, manifest: Mapping[str, str], result: Path, log: Path) -> None:
-    """Makes a jar of one Java source.
+def compiled(sources: Sequence[str], classes: str, manifest: Mapping[str, str], result: Path, log: Path) -> None:
+    """Makes a jar of a few Java sources.
 
     Args:
-        source: name of the file in `components/`.
+        sources: names of the files in `components/`.
         classes: the class path that it needs.
         manifest: attributes of the jar: Main-Class, Premain-Class…
         result: where the jar goes.
         log: of the compiler.
 
     Raises:
-        StackError: it cannot be compiled; one line with the log's path.
+        StackError: they cannot be compiled; one line with the log's path.
         MissingToolError: there is no Java compiler.
     """
     with TemporaryDirectory() as place:
-        file = Path(place) / source
-        file.write_text(source_text(source), encoding="utf-8")
+        files = [Path(place) / source for source in sources]
+        for file in files:
+            file.write_text(source_text(file.name), encoding="utf-8")
         out = Path(place) / "classes"
-        argv = [tool("javac"), "--release", RELEASE, "-cp", classes, "-d", str(out), str(file)]
-        run(f"compiling {source}", argv, log)
+        argv = [tool("javac"), "--release", RELEASE, "-cp", classes, "-d", str(out), *map(str, files)]
+        run(f"compiling {', '.join(sources)}", argv, log)
         lines = ["Manifest-Version: 1.0", *(f"{name}: {value}" for name, value in manifest.items())]
         with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as jar:
             jar.writestr("META-INF/MANIFEST.MF", "\r\n".join(lines) + "\r\n\r\n")

@@ -1,12 +1,7 @@
 package thingbeam;
 
-import java.io.File;
 import java.util.Collections;
-import net.bytebuddy.ByteBuddy;
 import net.bytebuddy.asm.Advice;
-import net.bytebuddy.dynamic.ClassFileLocator;
-import net.bytebuddy.matcher.ElementMatchers;
-import net.bytebuddy.pool.TypePool;
 import org.apache.beam.model.fnexecution.v1.BeamFnApi.DelayedBundleApplication;
 import org.apache.beam.model.fnexecution.v1.BeamFnApi.ProcessBundleResponse;
 import org.apache.beam.runners.core.StateInternals;
@@ -34,33 +29,11 @@ import org.joda.time.Instant;
  * TaskManager within minutes. And it cuts the delay that is asked for to whole seconds: below one second there is none.
  * Here a rest takes the first state that is empty, which is emptied when the rest goes on; states are named and encoded
  * as the runner's own.
- *
- * <p>Run with the runner's jar and a folder: writes the changed classes there.
  */
 public final class Residuals {
-  private static final String HANDLER =
-      "org.apache.beam.runners.fnexecution.control.BundleCheckpointHandlers$StateAndTimerBundleCheckpointHandler";
-  private static final String RUNNER =
-      "org.apache.beam.runners.flink.translation.wrappers.streaming.ExecutableStageDoFnOperator$SdkHarnessDoFnRunner";
   private static final String PREFIX = "sdf_checkpoint";
 
   private Residuals() {}
-
-  public static void main(String[] arguments) throws Exception {
-    ClassFileLocator classes =
-        new ClassFileLocator.Compound(
-            ClassFileLocator.ForJarFile.of(new File(arguments[0])), ClassFileLocator.ForClassLoader.ofPlatformLoader());
-    change(classes, HANDLER, Keep.class, "onCheckpoint").saveIn(new File(arguments[1]));
-    change(classes, RUNNER, Clear.class, "onTimer").saveIn(new File(arguments[1]));
-  }
-
-  private static net.bytebuddy.dynamic.DynamicType.Unloaded<?> change(
-      ClassFileLocator classes, String name, Class<?> advice, String method) {
-    return new ByteBuddy()
-        .redefine(TypePool.Default.of(classes).describe(name).resolve(), classes)
-        .visit(Advice.to(advice).on(ElementMatchers.named(method)))
-        .make();
-  }
 
   /** Stands in for the runner's own method. */
   static final class Keep {

@@ -101,6 +101,6 @@ def _launcher() -> Path:
     libraries, source = _jars(), f"{_MAIN}.java"
 
     def build(folder: Path, log: Path) -> None:
-        java.compiled(source, f"{libraries}/*", {}, folder / "loopback-dynamodb.jar", log)
+        java.compiled([source], f"{libraries}/*", {}, folder / "loopback-dynamodb.jar", log)
 
     return installed("loopback-dynamodb", VERSION, java.source_text(source), build)

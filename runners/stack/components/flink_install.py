@@ -6,7 +6,6 @@ import os
 import sys
 import tarfile
 import zipfile
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -21,12 +20,12 @@ __all__ = ["FLINK", "flink", "job_server"]
 FLINK: Final = "1.19.3"
 """The version of Flink: the newest line that the portable runner and AWS both know."""
 BEAM_JAVA: Final = "2.70.0"
-"""The version of Beam's runner where that of this Beam's own job server cannot be had."""
+"""The version of Beam's runner, which our changes to it are for; it takes the pipelines of newer Python SDKs."""
 
 _SDIST: Final = "apache-flink-libraries"
 _PARTS: Final = ("deps/lib/", "deps/plugins/metrics-prometheus/")
 _AGENT: Final = "Loopback.java"
-_MENDED: Final = "Residuals.java"
+_MENDINGS: Final = ("Mend.java", "Residuals.java", "Finalizations.java", "Operators.java")
 _PIP_SECONDS: Final = 1800.0
 
 
@@ -62,43 +61,35 @@ def _build_flink(folder: Path, log: Path) -> None:
 def job_server() -> Path:
     """The folder of Beam's job server for Flink, with an agent that keeps its servers to this machine.
 
-    `job-server.jar` is Beam's own of this version, else one made of the newest runner; the agent is `loopback.jar`.
+    `job-server.jar` is made of Beam's runner and our mendings of it (Mend.java); the agent is `loopback.jar`. No
+    released job server is taken, though newer ones may be had: state would grow, and savepoints not fit.
 
     Raises:
-        StackError: neither can be had; one line with the log's path.
+        StackError: it cannot be had; one line with the log's path.
         MissingToolError: there is no Maven, or no JDK.
     """
-    series, own = ".".join(FLINK.split(".")[:2]), version("apache-beam")
-    artifact = f"org.apache.beam:beam-runners-flink-{series}-job-server:{own}"
+    series = ".".join(FLINK.split(".")[:2])
 
     def build(folder: Path, log: Path) -> None:
-        try:
-            maven.download(f"downloading {artifact}", artifact, folder, log)
-            (jar,) = folder.glob("*.jar")
-            jar.rename(folder / "job-server.jar")
-        except StackError:
-            # Not every repository has it.
-            what = f"building Beam's job server for Flink {series}"
-            maven.package(what, BEAM_JAVA, "beam-flink.pom.xml", folder / "job-server.jar", log)
-            _mend(folder / "job-server.jar", log)
-        manifest = {"Premain-Class": "Loopback"}
-        java.compiled(_AGENT, str(folder / "job-server.jar"), manifest, folder / "loopback.jar", log)
+        server = folder / "job-server.jar"
+        maven.package(f"building Beam's job server for Flink {series}", BEAM_JAVA, "beam-flink.pom.xml", server, log)
+        _mend(server, log)
+        java.compiled([_AGENT], str(server), {"Premain-Class": "Loopback"}, folder / "loopback.jar", log)
 
-    sources = java.source_text(_AGENT), java.source_text(_MENDED)
-    recipe = "\n".join((artifact, maven.template("beam-flink.pom.xml"), *sources))
-    return installed(f"beam-flink-{series}", own, recipe, build)
+    recipe = "\n".join((maven.template("beam-flink.pom.xml"), *map(java.source_text, (_AGENT, *_MENDINGS))))
+    return installed(f"beam-flink-{series}", BEAM_JAVA, recipe, build)
 
 
 def _mend(server: Path, log: Path) -> None:
-    """Puts our changes to the runner's classes into its jar; Residuals.java says why."""
+    """Puts our changes to the runner's classes into its jar."""
     with TemporaryDirectory() as place:
         ours, changed = Path(place) / "ours.jar", Path(place) / "changed"
-        java.compiled(_MENDED, str(server), {}, ours, log)
+        java.compiled(_MENDINGS, str(server), {}, ours, log)
         with zipfile.ZipFile(ours) as jar:
             for name in jar.namelist():
                 if name.endswith(".class"):
                     jar.extract(name, changed)
         classes = os.pathsep.join((str(ours), str(server)))
         what = "mending Beam's job server for Flink"
-        run(what, [tool("java"), "-cp", classes, "thingbeam.Residuals", str(server), str(changed)], log)
+        run(what, [tool("java"), "-cp", classes, "thingbeam.Mend", str(server), str(changed)], log)
         run(what, [tool("jar"), "uf", str(server), "-C", str(changed), "."], log)

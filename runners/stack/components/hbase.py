@@ -175,6 +175,6 @@ def _launcher() -> Path:
     source, libraries = f"{_MAIN}.java", _jars()
 
     def build(folder: Path, log: Path) -> None:
-        java.compiled(source, f"{libraries}/*", {}, folder / "local-hbase.jar", log)
+        java.compiled([source], f"{libraries}/*", {}, folder / "local-hbase.jar", log)
 
     return installed("hbase-launcher", VERSION, java.source_text(source), build)

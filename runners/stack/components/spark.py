@@ -103,7 +103,7 @@ def _agent() -> Path:
     classes = f"{_libraries()}/*"
 
     def build(folder: Path, log: Path) -> None:
-        java.compiled(_AGENT, classes, {"Premain-Class": "Loopback"}, folder / "loopback.jar", log)
+        java.compiled([_AGENT], classes, {"Premain-Class": "Loopback"}, folder / "loopback.jar", log)
 
     recipe = f"{maven.template(_POM)}\n{java.source_text(_AGENT)}"
     return installed("beam-spark-3-agent", BEAM_JAVA, recipe, build) / "loopback.jar"
