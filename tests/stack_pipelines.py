@@ -51,14 +51,22 @@ def keyed(at: Timestamp, start: float, interval: float) -> tuple[str, int]:
     return str(number % KEYS), number
 
 
-def counted_impulses(pipeline: beam.Pipeline, start: float, count: int, interval: float, path: str) -> None:
-    """Numbers one after the other in real time, counted by key in state: `key number count worker time` per line."""
+def counted_impulses(
+    pipeline: beam.Pipeline, start: float, count: int, interval: float, path: str, *, release: int = 1
+) -> None:
+    """Numbers one after the other in real time, counted by key in state: `key number count worker time` per line.
+
+    A second release has one step more, behind what keeps state.
+    """
     stop = Timestamp(start + (count - 0.5) * interval)
     impulses = pipeline | "Impulses" >> PeriodicImpulse(Timestamp(start), stop, interval, apply_windowing=False)
     numbers = impulses | "Key" >> beam.Map(
         lambda _, at=beam.DoFn.TimestampParam: keyed(at, start, interval)
     ).with_output_types(tuple[str, int])
-    _ = numbers | "Count" >> beam.ParDo(CountInState()) | "Append" >> beam.ParDo(Append(path))
+    lines = numbers | "Count" >> beam.ParDo(CountInState())
+    if release > 1:
+        lines |= "Strip" >> beam.Map(str.strip)
+    _ = lines | "Append" >> beam.ParDo(Append(path))
 
 
 class Acknowledge(beam.DoFn):

@@ -194,10 +194,19 @@ class WriteManifest(beam.PTransform[Any, Any]):
         if not files.is_bounded:
             raise ValueError("WriteManifest needs input that ends: a stream's results are never whole")
         directory, about = self._directory, self._about
-        written: beam.PCollection[str] = (
+        # Beam's ToList has a side input, with which Flink's runner fails at the first checkpoint.
+        keyed = (
             files
             | "OneWindow" >> beam.WindowInto(GlobalWindows())
-            | "Gather" >> beam.combiners.ToList()
-            | "Write" >> beam.Map(lambda gathered: write_manifest(directory, gathered, about)).with_output_types(str)
+            | "Key" >> beam.Map(lambda file: ("", file)).with_output_types(tuple[str, WrittenFile])
+        )
+        always = files.pipeline | "Always" >> beam.Create([("", "")], reshuffle=False)
+        written: beam.PCollection[str] = (
+            {"files": keyed, "always": always}
+            | "Gather" >> beam.CoGroupByKey()
+            | "Write"
+            >> beam.MapTuple(
+                lambda _, gathered: write_manifest(directory, list(gathered["files"]), about)
+            ).with_output_types(str)
         )
         return written
