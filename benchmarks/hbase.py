@@ -11,16 +11,14 @@ turns, so that what else the machine does falls on both sides.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from typing import Any
+from typing import Literal
 
-import apache_beam as beam
 import happybase
 import pyarrow as pa
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.timestamp import Timestamp
+from beside import Beside, by_turns, piped
 
 from thingbeam.io.hbase import HBaseConfig, HBaseRow, KeyPart, RowKey, TableLayout, WriteToHBase, create_table
 from thingbeam.io.hbase.encoding import RowEncoder
@@ -74,53 +72,29 @@ def bare(address: str, table: str, rows: list[HBaseRow]) -> float:
     return len(rows) / seconds
 
 
-class Clock(beam.DoFn):
-    """Hands batches on, and remembers when the first one went."""
+def measure(rows: int, turns: int, interface: Literal[1, 2], *, distinct: bool, in_flight: int = 4) -> list[Beside]:
+    """Turn by turn."""
+    with tempfile.TemporaryDirectory() as folder, running(folder, HBase()) as stack:
+        place = stack.place("hbase")
+        first, second = place.address("thrift"), place.address("thrift2")
+        config = HBaseConfig(second, 2) if interface == 2 else HBaseConfig(first)
+        table = f"bench-{time.time_ns()}"
+        create_table(HBaseConfig(second, 2), table, LAYOUT)
+        encoder = RowEncoder(LAYOUT)
+        policy = BatchPolicy(rows=BATCH, in_flight=in_flight)
 
-    began = 0.0
+        def batches(turn: int) -> list[pa.RecordBatch]:
+            return [batch_of(number, turn, distinct=distinct) for number in range(rows // BATCH)]
 
-    def process(self, batch: Any) -> Any:
-        if not Clock.began:
-            Clock.began = time.perf_counter()
-        yield batch
+        def loop(turn: int) -> float:
+            ready = [row for batch in batches(2 * turn) for row in encoder.rows(batch) if isinstance(row, HBaseRow)]
+            return bare(first, table, ready)
 
+        def sink(turn: int) -> float:
+            return piped(batches(2 * turn + 1), rows, WriteToHBase(config, table, LAYOUT, batch=policy))
 
-def piped(config: HBaseConfig, table: str, batches: list[pa.RecordBatch], in_flight: int) -> float:
-    """Rows per second of a pipeline, from the first batch to the last bundle's end."""
-    Clock.began = 0.0
-    write = WriteToHBase(config, table, LAYOUT, batch=BatchPolicy(rows=BATCH, in_flight=in_flight))
-    with beam.Pipeline(FnApiRunner()) as pipeline:
-        pipeline | beam.Create(batches, reshuffle=False) | beam.ParDo(Clock()) | write
-    return sum(map(len, batches)) / (time.perf_counter() - Clock.began)
-
-
-def run(first: str, second: str, rows: int, turns: int, interface: int, in_flight: int, *, distinct: bool) -> None:
-    """Turn by turn, each way first once."""
-    config = HBaseConfig(second, 2) if interface == 2 else HBaseConfig(first)
-    table = f"bench-{time.time_ns()}"
-    create_table(HBaseConfig(second, 2), table, LAYOUT)
-    encoder = RowEncoder(LAYOUT)
-    ratios: list[float] = []
-    found: dict[str, list[float]] = {"bare": [], "piped": []}
-    for turn in range(turns + 1):
-        batches = [batch_of(number, 2 * turn, distinct=distinct) for number in range(rows // BATCH)]
-        other = [batch_of(number, 2 * turn + 1, distinct=distinct) for number in range(rows // BATCH)]
-        ready = [row for batch in other for row in encoder.rows(batch) if isinstance(row, HBaseRow)]
-        rates: dict[str, float] = {}
-        for side in ("bare", "piped") if turn % 2 else ("piped", "bare"):
-            if side == "bare":
-                rates[side] = bare(first, table, ready)
-            else:
-                rates[side] = piped(config, table, batches, in_flight)
-        if turn:  # the first one warms the servers up
-            ratios.append(rates["piped"] / rates["bare"])
-            for side, rate in rates.items():
-                found[side].append(rate)
-            print(f"bare {rates['bare']:,.0f}/s, pipeline {rates['piped']:,.0f}/s, {ratios[-1]:.2f}", flush=True)
-    for side, measured in found.items():
-        print(f"{side}: median {statistics.median(measured):,.0f} rows/s of {', '.join(f'{m:,.0f}' for m in measured)}")
-    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"ratio: median {statistics.median(ratios):.2f} of {shown}", flush=True)
+        what = f"HBase, Thrift {interface}, 1,000 rows a call, a revision for each {'row' if distinct else 'batch'}"
+        return [by_turns(what, "rows/s", turns, loop, sink)]
 
 
 def main() -> None:
@@ -132,10 +106,8 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=4)
     parser.add_argument("--distinct", action="store_true", help="a revision for each row, not for each batch")
     given = parser.parse_args()
-    how = (given.rows, given.turns, given.interface, given.in_flight)
-    with tempfile.TemporaryDirectory() as folder, running(folder, HBase()) as stack:
-        place = stack.place("hbase")
-        run(place.address("thrift"), place.address("thrift2"), *how, distinct=given.distinct)
+    for found in measure(given.rows, given.turns, given.interface, distinct=given.distinct, in_flight=given.in_flight):
+        print(found.lines())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Measures thingbeam beside its peers, its stages, and how cost grows; prints tables and writes a page of plots.
+"""Measures thingbeam beside its peers, its stages, its stores, and how cost grows; prints tables and writes plots.
 
 Each command is a whole process, pinned to one core, on the same files. Its CPU time (with that of its children) on a
 large file less that on a small one, over the events between, is the cost of an event without the start-up. Medians of
 several runs; the seed of the files is chosen anew each time, and the job's counts are checked against a plain loop.
+Stores are measured by the clock, on all cores, beside bare loops of their clients, by turns. Latency is measured from
+a broker's append to the append of what comes out, on all cores too: see kafka_latency.py.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import os
 import platform
 import random
 import shlex
+import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flink import OnFlink, on_flink
 from growth import growth, state
 from inputs import Inputs
 from page import write_page
@@ -27,8 +32,10 @@ from peers import compare
 from processes import ROOT, Measured, run
 from rich.console import Console
 from rich.table import Table
+from stores import STORES, stores
 
-WHAT = ("peers", "stages", "growth")
+WHAT = ("peers", "stages", "growth", "flink", "stores", "latency")
+_OF_FILES = frozenset({"peers", "stages", "growth", "flink"})
 
 
 def table_of(measured: list[Measured]) -> Table:
@@ -53,16 +60,45 @@ def table_of_series(title: str, series: Mapping[str, float]) -> Table:
     return table
 
 
+def table_of_flink(measured: list[OnFlink]) -> Table:
+    """The main job on Flink, each parallelism beside the first."""
+    table = Table(title="On Flink, engine and workers together, a checkpoint each second, by the clock")
+    for heading in ("parallelism and cores", "events/s", "beside the first", "start-up, s", "of runs"):
+        table.add_column(heading, justify="right")
+    for row in measured:
+        spread = f"{min(row.runs):,.0f}-{max(row.runs):,.0f}"
+        beside = f"{row.rate / measured[0].rate:.2f} x"
+        table.add_row(str(row.parallelism), f"{row.rate:,.0f}", beside, f"{row.start:.1f}", spread)
+    return table
+
+
+def table_of_stores(measured: list[dict[str, Any]]) -> Table:
+    """Sinks beside bare loops."""
+    table = Table(title="Stores, medians")
+    for heading in ("", "bare loop", "sink", "", "ratio", "of turns"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in measured:
+        ratios = [sink / bare for bare, sink in zip(row["bare"], row["sink"], strict=True)]
+        sides = [f"{statistics.median(row[side]):,.0f}" for side in ("bare", "sink")]
+        table.add_row(row["what"], *sides, row["unit"], f"{row['ratio']:.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}")
+    return table
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", metavar="peers|stages|growth", help="what to measure (default: peers)")
+    parser.add_argument("what", nargs="*", metavar="|".join(WHAT), help="what to measure (default: peers)")
     parser.add_argument("--events", type=int, default=500_000, help="of the large file (default 500,000)")
     parser.add_argument("--runs", type=int, default=3, help="of each command on each file (default 3)")
     parser.add_argument("--core", type=int, default=0, help="which core (default 0)")
     parser.add_argument("--devices", type=int, default=200_000, help="growth: up to so many (default 200,000)")
+    parser.add_argument("--turns", type=int, default=5, help="stores: of each side (default 5)")
+    parser.add_argument(
+        "--store", action="append", default=[], choices=STORES, help="stores: one of them (default all)"
+    )
+    parser.add_argument("--rate", type=float, default=37_000, help="latency: events a second (default 37,000)")
     parser.add_argument("--peers", type=Path, default=ROOT.parent / "shared" / "peers", help="where gen.py is")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help=(
         "a further peer, as 'flink_sql.py=/path/of/its/python flink_sql.py'; the file is its last argument"
@@ -72,7 +108,7 @@ def main() -> None:
     what = given.what or ["peers"]
     if unknown := [each for each in what if each not in WHAT]:
         parser.error(f"{unknown[0]}: it is one of {', '.join(WHAT)}")
-    if not (given.peers / "gen.py").is_file():
+    if _OF_FILES & set(what) and not (given.peers / "gen.py").is_file():
         parser.error(f"no gen.py in {given.peers}: name the folder of the peers with --peers")
     more = {name: shlex.split(command) for name, _, command in (each.partition("=") for each in given.peer)}
     seed = random.SystemRandom().randrange(1 << 30)
@@ -105,6 +141,18 @@ def main() -> None:
             for title, series in results["growth"].items():
                 console.print(table_of_series(title, series))
             console.print(results["state"])
+        if "flink" in what:
+            rates = on_flink(inputs, given.events, given.runs)
+            results["flink"] = [row._asdict() for row in rates]
+            console.print(table_of_flink(rates))
+        if "stores" in what:
+            results["stores"] = stores(Path(place), given.turns, given.store)
+            console.print(table_of_stores(results["stores"]))
+        if "latency" in what:
+            file = Path(place) / "latency.json"
+            script = str(Path(__file__).with_name("kafka_latency.py"))
+            subprocess.run([sys.executable, script, "--rate", str(given.rate), "--output", str(file)], check=True)
+            results["latency"] = json.loads(file.read_text())
     if given.output:
         given.output.mkdir(parents=True, exist_ok=True)
         (given.output / "results.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -1,10 +1,10 @@
 """How fast WriteToS3 is beside a bare loop of put_object, with objects of the same size, alternating in one run.
 
-    python benchmarks/s3_rates.py [--objects 64] [--rows 50000] [--rounds 3] [--format parquet]
+    python benchmarks/s3_rates.py [--objects 12] [--rows 50000] [--turns 5] [--format parquet]
 
 Starts its own server of S3. The sink's objects are named batches of `--rows` rows, in one bundle. There are two bare
 loops: one encodes the same batches and puts them, which is the same work; the other puts bytes that are there already,
-which is what the store and boto3 can do at most.
+beside what the sink puts them with.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.timestamp import Timestamp
+from beside import Beside, by_turns
 
 from thingbeam.io.files.formats import encode_batch
+from thingbeam.io.files.paths import Compression, Format
 from thingbeam.io.s3 import WriteToS3, parse_s3_uri
 from thingbeam.io.s3.requests import Requests
 from thingbeam.io.s3.uploads import put
@@ -43,7 +45,7 @@ class Batches(beam.DoFn):
 
     Args:
         encoded: the batch.
-        path: of the file for seconds by the clock, and of CPU time.
+        path: of the file for seconds by the clock.
     """
 
     def __init__(self, encoded: bytes, path: str) -> None:
@@ -55,11 +57,10 @@ class Batches(beam.DoFn):
 
     def process(self, count: int) -> Any:
         """So many times."""
-        began = time.perf_counter(), time.process_time()
+        began = time.perf_counter()
         for number in range(count):
             yield f"20070401T{number // 60 % 24:02}{number % 60:02}00Z-s{number:05}", self._batch
-        took = time.perf_counter() - began[0], time.process_time() - began[1]
-        Path(self._path).write_text(f"{took[0]} {took[1]}")
+        Path(self._path).write_text(str(time.perf_counter() - began))
 
 
 def rows(count: int) -> pa.RecordBatch:
@@ -71,25 +72,13 @@ def rows(count: int) -> pa.RecordBatch:
     return to_record_batch(list(events), Event)
 
 
-def timed(what: Callable[[], tuple[float, float] | None]) -> tuple[float, float]:
-    """Seconds that it takes: by the clock, and of CPU time, which other work on the machine leaves alone."""
-    began = time.perf_counter(), time.process_time()
-    return what() or (time.perf_counter() - began[0], time.process_time() - began[1])
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--objects", type=int, default=64)
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--format", default="parquet", choices=("parquet", "avro", "jsonl"))
-    given = parser.parse_args()
-    compression = None if given.format == "jsonl" else "zstd"
+def measure(form: Format, objects: int, count: int, turns: int) -> list[Beside]:
+    """The sink beside a loop that encodes and puts, and `put` beside `put_object`, turn by turn."""
+    compression: Compression | None = None if form == "jsonl" else "zstd"
     os.environ |= {"RATES_ACCESS_KEY": ACCESS_KEY, "RATES_SECRET_KEY": SECRET_KEY}
-    batch = rows(given.rows)
-    data = encode_batch(batch, Event, given.format, compression)
-    print(f"{given.objects} objects of {len(data):,} bytes, {given.rows:,} rows each, {given.format}")
+    batch = rows(count)
+    data = encode_batch(batch, Event, form, compression)
+    megabytes = objects * len(data) / 1e6
     with tempfile.TemporaryDirectory() as folder, running(folder, S3(buckets=BUCKET)) as stack:
         keys = "access_key=env:RATES_ACCESS_KEY&secret_key=env:RATES_SECRET_KEY"
         uri = f"s3://{BUCKET}/sink?region=us-east-1&endpoint={stack.uri('s3')}&{keys}"
@@ -97,42 +86,50 @@ def main() -> None:
         client = location.aws.client("s3")
         requests = Requests(location)
 
-        def bare_put() -> None:
-            for number in range(given.objects):
-                client.put_object(Bucket=BUCKET, Key=f"bare/{number}", Body=data)
+        def bare_put(number: int) -> None:
+            client.put_object(Bucket=BUCKET, Key=f"bare/{number}", Body=data)
 
-        def bare_encode() -> None:
-            for number in range(given.objects):
-                body = encode_batch(batch, Event, given.format, compression)
-                client.put_object(Bucket=BUCKET, Key=f"bare/{number}", Body=body)
+        def bare_encode(number: int) -> None:
+            client.put_object(Bucket=BUCKET, Key=f"bare/{number}", Body=encode_batch(batch, Event, form, compression))
 
-        def our_put() -> None:
-            for number in range(given.objects):
-                put(requests, f"put/{number}", (data,))
+        def our_put(number: int) -> None:
+            put(requests, f"put/{number}", (data,))
+
+        def of(each: Callable[[int], None]) -> Callable[[int], float]:
+            def rate(_: int) -> float:
+                began = time.perf_counter()
+                for number in range(objects):
+                    each(number)
+                return megabytes / (time.perf_counter() - began)
+
+            return rate
 
         said, encoded = Path(folder) / "took", _CODER.encode(batch)
 
-        def sink() -> tuple[float, float]:
+        def sink(_: int) -> float:
             with beam.Pipeline(FnApiRunner()) as pipeline:
                 made = beam.ParDo(Batches(encoded, str(said))).with_output_types(tuple[str, pa.RecordBatch])
-                batches = pipeline | beam.Create([given.objects], reshuffle=False) | made
-                batches | WriteToS3(uri, Event, given.format, compression, named=True)
-            wall, cpu = map(float, said.read_text().split())
-            return wall, cpu
+                batches = pipeline | beam.Create([objects], reshuffle=False) | made
+                batches | WriteToS3(uri, Event, form, compression, named=True)
+            return megabytes / float(said.read_text())
 
-        sides = {"put_object": bare_put, "put": our_put, "encode + put_object": bare_encode, "sink": sink}
-        timed(sink)
-        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-        for _ in range(given.rounds):
-            for name, side in sides.items():
-                seconds[name].append(timed(side))
-        for name, some in seconds.items():
-            rate = [given.objects * len(data) / one / 1e6 for one, _ in some]
-            print(f"{name:>20}: " + ", ".join(f"{one:.1f}" for one in rate) + " MB/s")
-        for one, other in (("put", "put_object"), ("sink", "encode + put_object"), ("sink", "put_object")):
-            for what, at in (("rate", 0), ("CPU", 1)):
-                ratios = [b[at] / a[at] for a, b in zip(seconds[one], seconds[other], strict=True)]
-                print(f"{one} to {other}, by {what}: " + ", ".join(f"{ratio:.2f}" for ratio in ratios))
+        about = f"{form}, {len(data) / 1e6:.1f} MB and {count:,} rows an object"
+        return [
+            by_turns(f"S3, {about}, encoded and put", "MB/s", turns, of(bare_encode), sink),
+            by_turns(f"S3, {about}, bytes that are there", "MB/s", turns, of(bare_put), of(our_put)),
+        ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=12)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--format", default="parquet", choices=("parquet", "avro", "jsonl"))
+    given = parser.parse_args()
+    for found in measure(given.format, given.objects, given.rows, given.turns):
+        print(found.lines())
 
 
 if __name__ == "__main__":

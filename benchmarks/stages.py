@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from thingbeam.io.files.blobs import BLOB_BYTES
 from thingbeam.io.files.json_lines import encode_json_lines
 from thingbeam.io.files.parquet_files import encode_parquet
 from thingbeam.schemas import Activity, EventBatch, Session, Usage
@@ -30,7 +31,6 @@ from thingbeam.transforms.envelopes import Context, Limits
 from thingbeam.transforms.rules.roles import Role
 from thingbeam.transforms.sharding import DEFAULT_SHARDS, ShardBatches
 
-BLOB_BYTES = 1 << 20
 MINUTE = 60_000_000
 KINDS = (("activities", Activity), ("sessions", Session), ("usage", Usage))
 

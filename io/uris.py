@@ -30,7 +30,9 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "dynamodb": Scheme(None, "thingbeam.io.dynamodb.endpoint:DynamoDbSink", "aws"),
     "hbase": Scheme(None, "thingbeam.io.hbase.endpoint:HBaseSink", "hbase"),
     "kafka": Scheme("thingbeam.io.kafka.endpoint:KafkaSource", "thingbeam.io.kafka.endpoint:KafkaSink", "kafka"),
-    "kinesis": Scheme("thingbeam.io.kinesis.endpoint:KinesisSource", None, "aws"),
+    "kinesis": Scheme(
+        "thingbeam.io.kinesis.endpoint:KinesisSource", "thingbeam.io.kinesis.endpoint:KinesisSink", "aws"
+    ),
     "s3": Scheme("thingbeam.io.s3.endpoint:S3Source", "thingbeam.io.s3.endpoint:S3Sink", "aws"),
 }
 """The schemes that are no files."""

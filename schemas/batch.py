@@ -39,6 +39,7 @@ hash."""
 TEXT_TYPES: Final = frozenset({"string", "json"})
 VALUE_TYPES: Final = TEXT_TYPES | {"number", "boolean", "null"}
 _WORDS: Final = ROW.itemsize // 8
+_FEW_NAMES: Final = 128
 _MAGIC: Final = b"TBEB"
 _VERSION: Final = 1
 
@@ -239,11 +240,12 @@ class EventBatch:
     def concatenate(cls, batches: Iterable[EventBatch]) -> EventBatch:
         """All rows of several batches, in their order."""
         names = Names()
+        # Of plain words: numpy compares the fields of rows, name by name, for each batch.
         parts: list[Rows] = []
         for batch in batches:
-            parts.append(batch.rows)
+            parts.append(np.ascontiguousarray(batch.rows).view("<u8"))
             names.update(batch.names)
-        return cls(np.concatenate(parts) if parts else np.zeros(0, ROW), names)
+        return cls(np.concatenate(parts).view(ROW) if parts else np.zeros(0, ROW), names)
 
     def take(self, rows: Rows) -> EventBatch:
         """A batch of some of the rows, with the names that those refer to."""
@@ -271,8 +273,12 @@ class EventBatch:
         order = np.argsort(shard, kind="stable")
         rows, shard = self.rows[order], shard[order]
         edges = np.flatnonzero(np.diff(shard)) + 1
+        # A few names may go along to where nobody asks for them: finding out which are used costs more.
+        names = self.names
+        few = not names.ids and len(names.texts) + len(names.descriptions) <= _FEW_NAMES
         for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(rows)], strict=True):
-            yield int(shard[start]), self.take(rows[start:stop])
+            part = rows[start:stop]
+            yield int(shard[start]), EventBatch(part, names) if few else self.take(part)
 
 
 def _id_keys(words: Any) -> Iterator[bytes]:

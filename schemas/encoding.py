@@ -51,7 +51,7 @@ def pack(magic: bytes, version: int, columns: Mapping[str, object]) -> bytes:
     ['x']
     """
     heads = [_HEAD.pack(magic, version, len(columns))]
-    buffers: list[bytes] = []
+    buffers: list[Any] = []
     texts: list[bytes] = []
     for name, column in columns.items():
         key = name.encode()
@@ -59,7 +59,7 @@ def pack(magic: bytes, version: int, columns: Mapping[str, object]) -> bytes:
             kind = column.dtype.str.encode()
             if kind not in _DTYPES or column.ndim != 1:
                 raise TypeError(f"column {name}: {column.dtype} of {column.ndim} dimensions is no plain column")
-            buffer = np.ascontiguousarray(column).tobytes()
+            buffer: Any = np.ascontiguousarray(column).view(np.uint8)
         else:
             kind, buffer = _TEXT, msgspec.msgpack.encode(column)
             texts.append(buffer)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["Words", "hash_text", "id_bytes", "id_words", "mix", "texts_of_ids"]
+__all__ = ["UUID_LENGTH", "Words", "hash_text", "id_bytes", "id_words", "mix", "texts_of_ids", "words_of_uuids"]
 
 Words = NDArray[np.uint64]
 
@@ -24,6 +24,7 @@ _UUID_TEXT = np.dtype(
     [field for name, size, dash in _GROUPS for field in ((name, "<u2", size), (dash, "u1")) if field[0]]
 )
 """The 36 characters of a UUID: pairs of hexadecimal digits, and dashes."""
+UUID_LENGTH = _UUID_TEXT.itemsize
 _NO_OCTET = 256
 _OCTETS = np.full(1 << 16, _NO_OCTET, np.uint16)
 """By a pair of lower case hexadecimal digits, as they lie in memory: the octet that they stand for."""
@@ -63,14 +64,14 @@ def id_words(texts: Sequence[str | None]) -> tuple[NDArray[np.uint64], NDArray[n
     plain = np.zeros(len(texts), np.bool_)
     try:
         joined = "".join(texts)  # type: ignore[arg-type]
-        regular = joined.isascii() and set(map(len, texts)) == {_UUID_TEXT.itemsize}  # type: ignore[arg-type]
+        regular = joined.isascii() and set(map(len, texts)) == {UUID_LENGTH}  # type: ignore[arg-type]
     except TypeError:
         joined, regular = "", False
     if regular:
-        words, plain = _uuid_words(joined)
+        words, plain = words_of_uuids(joined.encode("ascii"))
     else:
-        like = [n for n, text in enumerate(texts) if text and len(text) == _UUID_TEXT.itemsize and text.isascii()]
-        words[like], plain[like] = _uuid_words("".join(texts[n] or "" for n in like))
+        like = [n for n, text in enumerate(texts) if text and len(text) == UUID_LENGTH and text.isascii()]
+        words[like], plain[like] = words_of_uuids("".join(texts[n] or "" for n in like).encode("ascii"))
     if not plain.all():
         others = np.flatnonzero(~plain).tolist()
         words[others] = [_hash_id(texts[n]) for n in others]
@@ -78,9 +79,9 @@ def id_words(texts: Sequence[str | None]) -> tuple[NDArray[np.uint64], NDArray[n
     return words, plain
 
 
-def _uuid_words(joined: str) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Of texts of 36 ASCII characters, joined: their words, and which of them are canonical UUIDs and not nil."""
-    texts = np.frombuffer(joined.encode("ascii"), _UUID_TEXT)
+def words_of_uuids(joined: bytes | NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Of texts of 36 bytes, one after another: their words, and which of them are canonical UUIDs and not nil."""
+    texts = np.frombuffer(joined, _UUID_TEXT)
     pairs = np.empty((len(texts), 16), np.uint16)
     plain = np.ones(len(texts), np.bool_)
     at = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 
 from thingbeam.schemas.encoding import pack, unpack
 
-__all__ = ["Message", "PayloadBatch", "PayloadBatchCoder", "PayloadLines"]
+__all__ = ["Headers", "Message", "PayloadBatch", "PayloadBatchCoder", "PayloadLines", "register_payload_batch"]
 
 _MAGIC: Final = b"TBPB"
-_VERSION: Final = 1
+_VERSION: Final = 2
+_WITHOUT_HEADERS: Final = 1
 _ABSENT: Final = -1
 _NEWLINE: Final = b"\n"
 
 Payloads = Sequence[bytes | None]
 Longs = NDArray[np.int64]
+Headers = Sequence[tuple[str, bytes | None]]
+"""Of one message: names and values. A name may come more than once, and the order counts."""
 
 
 @runtime_checkable
@@ -66,16 +70,26 @@ class PayloadBatch:
         payloads: the values; None for a tombstone.
         keys: the keys; None where a message has none.
         times: event times in microseconds since 1970, as the source says them: see its `event_time`.
+        headers: of each message its headers; None where no message has any.
+        stamps: the records' own times in microseconds since 1970; None where these are `times`.
 
     >>> batch = PayloadBatch("events", "partition=3", np.array([77]), [b"{}"], [None], np.array([0]))
     >>> batch.position(0), len(batch)
     ('partition=3 offset=77', 1)
     """
 
-    __slots__ = ("keys", "part", "payloads", "positions", "source", "times")
+    __slots__ = ("headers", "keys", "part", "payloads", "positions", "source", "stamps", "times")
 
     def __init__(
-        self, source: str, part: str, positions: Longs, payloads: Payloads, keys: Payloads, times: Longs
+        self,
+        source: str,
+        part: str,
+        positions: Longs,
+        payloads: Payloads,
+        keys: Payloads,
+        times: Longs,
+        headers: Sequence[Headers] | None = None,
+        stamps: Longs | None = None,
     ) -> None:
         self.source = source
         self.part = part
@@ -83,6 +97,8 @@ class PayloadBatch:
         self.payloads = payloads
         self.keys = keys
         self.times = times
+        self.headers = headers
+        self.stamps = stamps
 
     def __len__(self) -> int:
         return len(self.payloads)
@@ -96,6 +112,9 @@ class PayloadBatch:
             and list(self.keys) == list(other.keys)
             and np.array_equal(self.positions, other.positions)
             and np.array_equal(self.times, other.times)
+            and _plain(self.headers) == _plain(other.headers)
+            and (self.stamps is None) == (other.stamps is None)
+            and (self.stamps is None or other.stamps is None or np.array_equal(self.stamps, other.stamps))
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -106,9 +125,11 @@ class PayloadBatch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys, payloads and numbers."""
+        """Bytes of keys, payloads, headers and numbers."""
         data = sum(map(len, filter(None, self.payloads))) + sum(map(len, filter(None, self.keys)))
-        return data + 32 * len(self)
+        if self.headers is not None:
+            data += sum(len(name) + len(value or b"") + 8 for some in self.headers for name, value in some)
+        return data + (32 if self.stamps is None else 40) * len(self)
 
     @property
     def earliest(self) -> Timestamp:
@@ -137,20 +158,29 @@ class PayloadBatch:
         return PayloadLines(_NEWLINE.join(some), _starts(some), numbers, others)
 
     def encode(self) -> bytes:
-        """The batch as versioned bytes."""
-        return pack(
-            _MAGIC,
-            _VERSION,
-            {
-                "names": [self.source, self.part],
-                "positions": self.positions.astype("<i8"),
-                "times": self.times.astype("<i8"),
-                "key_lengths": _lengths(self.keys),
-                "lengths": _lengths(self.payloads),
-                "keys": _bytes(self.keys),
-                "payloads": _bytes(self.payloads),
-            },
-        )
+        """The batch as versioned bytes: version 2 where there are headers or stamps, else 1, which has none."""
+        columns: dict[str, object] = {
+            "names": [self.source, self.part],
+            "positions": self.positions.astype("<i8"),
+            "times": self.times.astype("<i8"),
+            "key_lengths": _lengths(self.keys),
+            "lengths": _lengths(self.payloads),
+            "keys": _bytes(self.keys),
+            "payloads": _bytes(self.payloads),
+        }
+        if self.headers is None and self.stamps is None:
+            return pack(_MAGIC, _WITHOUT_HEADERS, columns)
+        if self.stamps is not None:
+            columns["stamps"] = self.stamps.astype("<i8")
+        if self.headers is not None:
+            values = [value for some in self.headers for _, value in some]
+            columns |= {
+                "header_counts": np.fromiter(map(len, self.headers), np.dtype("<i4"), len(self)),
+                "header_names": [name for some in self.headers for name, _ in some],
+                "header_lengths": _lengths(values),
+                "header_values": _bytes(values),
+            }
+        return pack(_MAGIC, _VERSION, columns)
 
     @classmethod
     def decode(cls, encoded: bytes) -> PayloadBatch:
@@ -163,7 +193,22 @@ class PayloadBatch:
         source, part = columns["names"]
         keys = _cut(columns["keys"].tobytes(), columns["key_lengths"].tolist())
         payloads = _cut(columns["payloads"].tobytes(), columns["lengths"].tolist())
-        return cls(source, part, columns["positions"], payloads, keys, columns["times"])
+        return cls(
+            source, part, columns["positions"], payloads, keys, columns["times"], _headers(columns),
+            columns.get("stamps"),
+        )  # fmt: skip
+
+
+def _headers(columns: dict[str, Any]) -> list[Headers] | None:
+    if "header_counts" not in columns:
+        return None
+    values = _cut(columns["header_values"].tobytes(), columns["header_lengths"].tolist())
+    pairs = zip(columns["header_names"], values, strict=True)
+    return [tuple(itertools.islice(pairs, count)) for count in columns["header_counts"].tolist()]
+
+
+def _plain(headers: Sequence[Headers] | None) -> list[list[tuple[str, bytes | None]]] | None:
+    return None if headers is None else [[(name, value) for name, value in some] for some in headers]
 
 
 def _starts(lines: Payloads) -> Longs:
@@ -191,16 +236,29 @@ def _cut(data: bytes, lengths: list[int]) -> list[bytes | None]:
     return values
 
 
+_DECODERS: Final[dict[bytes, Callable[[bytes], PayloadBatch]]] = {}
+
+
+def register_payload_batch(magic: bytes, decode: Callable[[bytes], PayloadBatch]) -> None:
+    """Have a kind of PayloadBatch decoded where a PCollection holds several: sources of two services, flattened.
+
+    Args:
+        magic: the first four bytes of its encoding.
+        decode: from such bytes to a batch.
+    """
+    _DECODERS[magic] = decode
+
+
 class PayloadBatchCoder(Coder):
-    """PayloadBatch in its own versioned encoding."""
+    """PayloadBatch in its own versioned encoding, and each kind of it in its own."""
 
     def encode(self, value: PayloadBatch) -> bytes:
         """The batch as bytes."""
         return value.encode()
 
     def decode(self, encoded: bytes) -> PayloadBatch:
-        """The batch of these bytes."""
-        return PayloadBatch.decode(encoded)
+        """The batch of these bytes, of the kind that it was."""
+        return _DECODERS.get(encoded[: len(_MAGIC)], PayloadBatch.decode)(encoded)
 
     def estimate_size(self, value: PayloadBatch) -> int:
         """Bytes, without encoding."""

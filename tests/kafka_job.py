@@ -69,11 +69,11 @@ def options(endpoint: str) -> PipelineOptions:
     )
 
 
-def main(endpoint: str, arguments: dict[str, Any]) -> None:
+def build(pipeline: Any, arguments: dict[str, Any]) -> None:
+    """The job's steps."""
     source = dict(arguments["source"])
     if "event_time" in source:
         source["event_time"] = JsonTime(source["event_time"])
-    pipeline = beam.Pipeline(options=options(endpoint))
     read = pipeline | ReadFromKafka(arguments["servers"], **source)
     records = read | "Append" >> beam.ParDo(Append(arguments["out"]))
     if arguments.get("sink"):
@@ -86,6 +86,11 @@ def main(endpoint: str, arguments: dict[str, Any]) -> None:
             | beam.CombinePerKey(sum)
         )
         counted | beam.ParDo(AppendWindow(arguments["out"]))
+
+
+def main(endpoint: str, arguments: dict[str, Any]) -> None:
+    pipeline = beam.Pipeline(options=options(endpoint))
+    build(pipeline, arguments)
     pipeline.run().wait_until_finish()
 
 

@@ -42,6 +42,11 @@ def collect(elements: Any) -> str:
     return name
 
 
+_LOADING = {
+    confluent_kafka.KafkaError.NOT_COORDINATOR,
+    confluent_kafka.KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    confluent_kafka.KafkaError.COORDINATOR_NOT_AVAILABLE,
+}
 JOB = CHECKOUT / "tests" / "kafka_job.py"
 
 
@@ -128,7 +133,15 @@ def committed(servers: str, group: str, topic: str, partitions: int) -> dict[int
     consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": group})
     try:
         asked = [confluent_kafka.TopicPartition(topic, number) for number in range(partitions)]
-        return {found.partition: found.offset for found in consumer.committed(asked, 20) if found.offset >= 0}
+        until = time.monotonic() + 30
+        while True:
+            try:
+                return {found.partition: found.offset for found in consumer.committed(asked, 20) if found.offset >= 0}
+            except confluent_kafka.KafkaException as error:
+                # A broker that has just come back has not yet loaded its groups.
+                if error.args[0].code() not in _LOADING or time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
     finally:
         consumer.close()
 

@@ -76,15 +76,29 @@ def put(client: Any, stream: str, records: Sequence[tuple[str, bytes]]) -> None:
 
 
 class Producer:
-    """Writes numbers, rising by one for each of some keys, in a thread."""
+    """Writes numbers, rising by one for each of some keys, in a thread.
 
-    def __init__(self, client: Any, stream: str, keys: int = 40, batch: int = 40, pause: float = 0.01) -> None:
+    Args:
+        client: to write with.
+        stream: to write to.
+        keys: how many.
+        batch: records of one call; no more than keys, since Kinesis keeps no order within a call.
+        pause: seconds between calls.
+        most: of all records; `allow` may raise it. None for no end.
+    """
+
+    def __init__(
+        self, client: Any, stream: str, keys: int = 40, batch: int = 40, pause: float = 0.01, most: int | None = None
+    ) -> None:
         self._client, self._stream, self._pause = client, stream, pause
         self._keys = itertools.cycle([f"k{number}" for number in range(keys)])
         self._batch = batch
+        self._most = most
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.counts: dict[str, int] = {}
+        self.total = 0
+        """Records that were acknowledged."""
         self.failure: Exception | None = None
 
     def __enter__(self) -> Self:
@@ -97,19 +111,20 @@ class Producer:
         if self.failure is not None:
             raise self.failure
 
-    @property
-    def total(self) -> int:
-        """Records that were acknowledged."""
-        return sum(self.counts.values())
+    def allow(self, most: int) -> None:
+        """So many records in all, and no more for now."""
+        self._most = most
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stop.wait(self._pause):
+                if self._most is not None and self.total >= self._most:
+                    continue
                 keys = list(itertools.islice(self._keys, self._batch))
                 put(self._client, self._stream, [(key, str(self.counts.get(key, 0)).encode()) for key in keys])
                 for key in keys:
                     self.counts[key] = self.counts.get(key, 0) + 1
-                self._stop.wait(self._pause)
+                self.total += len(keys)
         except Exception as error:
             # For the test to raise: this thread has nobody who would see it.
             self.failure = error
@@ -175,3 +190,37 @@ class Lines:
     def counts(self) -> dict[str, int]:
         """How many different numbers each key has."""
         return {key: len(set(numbers)) for key, numbers in self.by_key().items()}
+
+
+class Tail:
+    """What the job writes, taken up where it was last looked at: of a million lines each is read once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+        self.rows: list[tuple[str, int]] = []
+        """Keys and numbers, in the order of the lines."""
+        self._seen: dict[str, set[int]] = {}
+
+    def __len__(self) -> int:
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                whole, newline, _ = file.read().rpartition(b"\n")
+            self._at += len(whole) + len(newline)
+            for line in whole.decode().splitlines():
+                *_, key, number = line.split(" ")
+                self.rows.append((key, int(number)))
+                self._seen.setdefault(key, set()).add(int(number))
+        return len(self.rows)
+
+    def distinct(self) -> int:
+        """How many different numbers of all keys there are."""
+        return sum(map(len, self._seen.values())) if len(self) else 0
+
+    @staticmethod
+    def by_key(rows: Sequence[tuple[str, int]]) -> dict[str, list[int]]:
+        """Numbers by key, in their order, repeats included."""
+        found: dict[str, list[int]] = {}
+        for key, number in rows:
+            found.setdefault(key, []).append(number)
+        return found

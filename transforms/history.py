@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 import apache_beam as beam
-import pyarrow as pa
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from thingbeam.schemas.arrow import from_record_batch
 from thingbeam.schemas.batch import Description, EventBatch
@@ -48,6 +48,9 @@ __all__ = [
 ]
 
 _ZONES: Final = HomeZones()
+# As Beam knows them, which does not convert what is said of tagged outputs, and pickles batches to learn their size.
+_NAMED_ROWS: Final[Any] = convert_to_beam_type(NamedBatch)
+_NAMED_EVENTS: Final[Any] = convert_to_beam_type(tuple[str, EventBatch])
 
 
 class WindowedResults(NamedTuple):
@@ -161,7 +164,7 @@ class _OneStep(beam.PTransform[Any, Any]):
     def _as_asked(self, passed: Any, tag: str, record: type) -> Any:
         arrow = tag not in (LATE, DISTINCT)
         if self._batches:
-            passed.element_type = tuple[str, pa.RecordBatch] if arrow else tuple[str, EventBatch]
+            passed.element_type = _NAMED_ROWS if arrow else _NAMED_EVENTS
             return passed
         explode = _Records(record) if arrow else _Events()
         return passed | f"{tag.capitalize()}Records" >> beam.ParDo(explode).with_output_types(record)

@@ -71,23 +71,24 @@ class HomeZones:
         if all(d.zone is not None for d in names.descriptions.values()):
             return batch
         rows = batch.rows.copy()
-        words, inverse = np.unique(rows["description"], return_inverse=True)
+        words = np.array(sorted(names.descriptions), np.uint64)
+        code = np.searchsorted(words, rows["description"]) * len(self._names)
         zone = np.full(len(rows), self._names.index(self.default))
         if len(self._keys):
             keys = mix(rows["home_high"], rows["home_low"])
             at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
             zone = np.where(self._keys[at] == keys, self._codes[at], zone)
-        pairs, which = np.unique(inverse * len(self._names) + zone, return_inverse=True)
-        resolved: list[int] = []
+        code += zone
+        resolved = np.zeros(len(words) * len(self._names), np.uint64)
         descriptions = {}
-        for pair in pairs.tolist():
+        for pair in np.flatnonzero(np.bincount(code)).tolist():
             description = names.descriptions[int(words[pair // len(self._names)])]
             if description.zone is None:
                 description = description._replace(zone=self._names[pair % len(self._names)])
             word = hash_description(description)
             descriptions[word] = description
-            resolved.append(word)
-        rows["description"] = np.array(resolved, np.uint64)[which]
+            resolved[pair] = word
+        rows["description"] = resolved[code]
         return EventBatch(rows, type(names)(names.ids, names.texts, descriptions))
 
 

@@ -189,21 +189,25 @@ class AwsConfig:
             given["web_identity"] = WebIdentity(Role(identity[0]), identity[1])
         return cls(roles=_chain(arns, ids), **given), single
 
-    def client(self, service: str, *, attempts: int | None = None) -> Any:
+    def client(self, service: str, *, attempts: int | None = None, checked: bool = True) -> Any:
         """A boto3 client; one for this process, whoever asks, and safe to use from several threads.
 
         Args:
             service: as boto3 calls it: `kinesis`, `dynamodb`, `s3`.
             attempts: instead of the configuration's; 1 for callers that try again themselves.
+            checked: whether botocore looks at all arguments of a call by the service's model, which for rows takes as
+                long as all else that a call does; False for callers that make them right.
 
         Raises:
             ModuleNotFoundError: boto3 is not installed.
             ConnectorError: no region, no such profile, or credentials that cannot be read; one line.
         """
-        key = self, service, attempts
+        key = self, service, attempts, checked
         with _lock:
             if key not in _clients:
-                _clients[key] = self._make_client(service, self.attempts if attempts is None else attempts)
+                _clients[key] = self._make_client(
+                    service, self.attempts if attempts is None else attempts, checked=checked
+                )
             return _clients[key]
 
     def describe(self) -> str:
@@ -215,7 +219,7 @@ class AwsConfig:
         where = f"region {self.region}" if self.region else "the worker's region"
         return f"{where} at {self.endpoint}" if self.endpoint else where
 
-    def _make_client(self, service: str, attempts: int) -> Any:
+    def _make_client(self, service: str, attempts: int, *, checked: bool) -> Any:
         try:
             from botocore.config import Config
         except ModuleNotFoundError as error:
@@ -227,6 +231,7 @@ class AwsConfig:
             retries={"mode": "standard", "total_max_attempts": attempts},
             user_agent_extra=f"thingbeam/{__version__}",
             max_pool_connections=_CONNECTIONS,
+            parameter_validation=checked,
             tcp_keepalive=True,
             **settings,
         )
@@ -331,5 +336,5 @@ _TEXTS: Final = (
 _NUMBERS: Final[Mapping[str, Any]] = {"connect_timeout": float, "read_timeout": float, "attempts": int}
 
 _lock: Final = threading.RLock()
-_clients: Final[dict[tuple[AwsConfig, str, int | None], Any]] = {}
+_clients: Final[dict[tuple[AwsConfig, str, int | None, bool], Any]] = {}
 _sessions: Final[dict[AwsConfig, Any]] = {}

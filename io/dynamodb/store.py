@@ -62,7 +62,7 @@ class DynamoDbStore:
         self._where = shown(config, layout.name)
         if check:
             _check_patiently(config, layout)
-        self._client = config.client("dynamodb", attempts=1)
+        self._client = config.client("dynamodb", attempts=1, checked=False)
         self._condition, self._names = _condition(layout)
 
     def limits(self) -> Limits:
@@ -129,6 +129,9 @@ class DynamoDbStore:
         try:
             self._call("transact_write_items", TransactItems=actions)
         except _Cancelled as cancelled:
+            if len(cancelled.reasons) != len(rows):
+                # Nobody says what became of which row, and none was stored.
+                raise Again(f"{self._where}: {cancelled}") from cancelled
             return [_failure(place, reason) for place, reason in enumerate(cancelled.reasons)]
         return ()
 

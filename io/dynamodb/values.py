@@ -163,7 +163,15 @@ def size_of_item(item: Item) -> int:
     """
     size = 0
     for name, wire in item.items():
-        size += _length(name) + size_of(wire)
+        ((kind, value),) = wire.items()
+        size += len(name) if name.isascii() else _length(name)
+        # Said here for the two that nearly all are: a row has many attributes.
+        if kind == "S" and value.isascii():
+            size += len(value)
+        elif kind == "N":
+            size += (len(value) + 1) // 2 + 2
+        else:
+            size += size_of(wire)
     return size
 
 

@@ -31,13 +31,16 @@ __all__ = [
     "read_blobs",
 ]
 
-BLOB_BYTES: Final = 1 << 20
+BLOB_BYTES: Final = 2 << 20
+"""Few enough to be parsed in the processor's cache, many enough that what each costs by itself is little."""
 MAX_LINE_BYTES: Final = 16 << 20
 SPLIT_BYTES: Final = 64 << 20
 DEAD_LETTERS: Final = "dead_letters"
 """The tag of what could not be read."""
 
 _STEP: Final = "ReadBlobs"
+_READ_BYTES: Final = 256 << 10
+"""At once, into memory that was used before: fresh pages cost as much as reading."""
 
 Part = tuple[str, int, int]
 """A file, or a range of one: path, first byte, first byte after it; -1 for the end of the file."""
@@ -72,7 +75,7 @@ def read_blobs(
         else:
             if start:
                 file.seek(start - 1)
-            chunks = iter(lambda: file.read(blob_bytes), b"")
+            chunks = iter(lambda: file.read(min(blob_bytes, _READ_BYTES)), b"")
         for piece in cut_lines(chunks, start=start, stop=stop, size=blob_bytes, limit=max_line_bytes):
             if isinstance(piece, Lines):
                 yield Blob(path, piece.offset, piece.data)

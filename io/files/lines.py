@@ -123,15 +123,21 @@ class _Cutter:
 
     def whole(self) -> Iterator[Lines | LongLine]:
         """The whole lines of what is pending, as far as they belong to the range."""
-        self.pending = b"".join((self.pending, *self._gathered))
+        pieces, at_stop = [self.pending, *self._gathered], self._at_stop()
         self._gathered, self._waiting = [], 0
-        end = self.pending.rfind(b"\n") + 1
-        if self._at_stop():
-            assert self._stop is not None
-            last = self.pending.find(b"\n", max(0, self._stop - 1 - self.offset))
-            if last >= 0:
-                end, self.done = last + 1, True
-        data, rest = self.pending[:end], self.pending[end:]
+        end = pieces[-1].rfind(b"\n") + 1
+        if end and not at_stop:
+            # As nearly always: lines are copied once.
+            data, rest = b"".join((*pieces[:-1], memoryview(pieces[-1])[:end])), pieces[-1][end:]
+        else:
+            pending = b"".join(pieces)
+            end = pending.rfind(b"\n") + 1
+            if at_stop:
+                assert self._stop is not None
+                last = pending.find(b"\n", max(0, self._stop - 1 - self.offset))
+                if last >= 0:
+                    end, self.done = last + 1, True
+            data, rest = pending[:end], pending[end:]
         yield from self._spans(data)
         self.pending = b"" if self.done else rest
         self.offset += len(data)

@@ -22,7 +22,7 @@ from thingbeam.io.kafka.holding import HeldOffsets, Offset, Partition
 __all__ = ["Committer", "Words", "close_committer", "committer_of", "read_words", "words_of"]
 
 _LOGGER: Final = logging.getLogger("thingbeam.kafka")
-_WORDS: Final = re.compile(r"thingbeam time=(\d+)(?: event=(-?\d+))?")
+_WORDS: Final = re.compile(r"thingbeam time=(\d+)(?: event=(-?\d+))?(?: topic=([\w-]+))?")
 _PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _ANSWER_S: Final = 10.0
@@ -35,25 +35,28 @@ class Words(NamedTuple):
     """Of the last record before it, as the topic has it."""
     event: int | None = None
     """Where the partition's watermark was: the event times of what comes after are no earlier."""
+    topic_id: str = ""
+    """Of the topic in which the offset means something; empty where it is not known."""
 
 
-def words_of(time: int, event: int | None = None) -> str:
-    """The words for a time, and a watermark where it is known.
+def words_of(time: int, event: int | None = None, topic_id: str = "") -> str:
+    """The words for a time, and a watermark and a topic's id where they are known.
 
-    >>> words_of(5), words_of(5, 4)
-    ('thingbeam time=5', 'thingbeam time=5 event=4')
+    >>> words_of(5), words_of(5, 4), words_of(5, 4, "a-b_c")
+    ('thingbeam time=5', 'thingbeam time=5 event=4', 'thingbeam time=5 event=4 topic=a-b_c')
     """
-    return f"thingbeam time={time}" + ("" if event is None else f" event={event}")
+    event_word = "" if event is None else f" event={event}"
+    return f"thingbeam time={time}{event_word}" + (f" topic={topic_id}" if topic_id else "")
 
 
 def read_words(words: str) -> Words | None:
     """What the words say, or None where something else committed.
 
     >>> read_words(words_of(5, -4))
-    Words(time=5, event=-4)
+    Words(time=5, event=-4, topic_id='')
     """
     match = _WORDS.fullmatch(words)
-    return Words(int(match[1]), None if match[2] is None else int(match[2])) if match else None
+    return Words(int(match[1]), None if match[2] is None else int(match[2]), match[3] or "") if match else None
 
 
 class Committer:
@@ -67,6 +70,7 @@ class Committer:
         behind: in microseconds: how far the watermark must be past what is committed.
         clock: seconds, monotonic.
         end: called when the thread ends.
+        renewed: called for a partition whose topic was made anew.
     """
 
     def __init__(
@@ -77,9 +81,12 @@ class Committer:
         *,
         clock: Callable[[], float] = time.monotonic,
         end: Callable[[], None] = lambda: None,
+        renewed: Callable[[Partition], None] = lambda _: None,
     ) -> None:
         self._commit = commit
         self._end = end
+        self._renewed = renewed
+        self._topics: dict[Partition, str] = {}
         self._held = HeldOffsets(margin, behind)
         self._clock = clock
         self._lock = threading.Lock()
@@ -89,9 +96,23 @@ class Committer:
         self._ending = False
         self._thread: threading.Thread | None = None
 
-    def finalised(self, partition: Partition, offset: int, words: str, reached: int = 0) -> None:
+    def begin(self, partition: Partition, topic_id: str) -> None:
+        """The id of the topic that the partition is read in from now on. What was of another is committed no more."""
+        if not topic_id:
+            return
+        with self._lock:
+            if self._topics.get(partition, topic_id) != topic_id:
+                self._held.drop(partition)
+                self._wanted.pop(partition, None)
+                self._done.pop(partition, None)
+                self._renewed(partition)
+            self._topics[partition] = topic_id
+
+    def finalised(self, partition: Partition, offset: int, words: str, reached: int = 0, topic_id: str = "") -> None:
         """The runner is done with everything before this offset, by which the partition's watermark was there."""
         with self._lock:
+            if topic_id and self._topics.get(partition, topic_id) != topic_id:
+                return
             self._held.add(partition, (offset, words), reached, self._clock())
             if self._thread is None and not self._ending:
                 self._thread = threading.Thread(target=self._run, name="thingbeam-kafka-commit", daemon=True)
@@ -129,7 +150,8 @@ class Committer:
             return False
         with self._lock:
             for partition, offset in due.items():
-                self._done[partition] = max(offset[0], self._done.get(partition, -1))
+                if self._wanted.get(partition, (-1, ""))[0] >= offset[0]:
+                    self._done[partition] = max(offset[0], self._done.get(partition, -1))
                 if self._wanted.get(partition) == offset:
                     del self._wanted[partition]
         return True
@@ -183,7 +205,7 @@ class _GroupCommits:
             self._consumer = make_consumer(self._settings)[0]
         self._consumer.poll(0)
         if self._rising:
-            self._ask([partition for partition in offsets if partition not in self._floors])
+            self._ask({partition: words for partition, (_, words) in offsets.items() if partition not in self._floors})
         asked = [
             TopicPartition(topic, number, offset, metadata=words)
             for (topic, number), (offset, words) in offsets.items()
@@ -195,12 +217,19 @@ class _GroupCommits:
             if answer.error is not None:
                 raise KafkaException(answer.error)
 
-    def _ask(self, partitions: list[Partition]) -> None:
+    def _ask(self, partitions: dict[Partition, str]) -> None:
         if partitions and self._consumer is not None:
             for answer in self._consumer.committed([TopicPartition(*each) for each in partitions], _ANSWER_S):
                 if answer.error is not None:
                     raise KafkaException(answer.error)
-                self._floors[answer.topic, answer.partition] = answer.offset
+                partition = (answer.topic, answer.partition)
+                there, ours = read_words(answer.metadata or ""), read_words(partitions[partition])
+                other = there and ours and there.topic_id and ours.topic_id and there.topic_id != ours.topic_id
+                self._floors[partition] = -1 if other else answer.offset
+
+    def forget(self, partition: Partition) -> None:
+        """Its topic was made anew."""
+        self._floors.pop(partition, None)
 
     def close(self) -> None:
         if self._consumer is not None:
@@ -228,7 +257,7 @@ def committer_of(
     with _lock:
         if token not in _committers:
             commits = _GroupCommits(settings(), rising=rising)
-            _committers[token] = Committer(commits, margin, behind, end=commits.close)
+            _committers[token] = Committer(commits, margin, behind, end=commits.close, renewed=commits.forget)
         return _committers[token]
 
 

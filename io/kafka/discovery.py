@@ -7,12 +7,13 @@ the discovery stands at the time of check n-1, and nothing in a new partition is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 from apache_beam.coders import Coder
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
@@ -20,11 +21,15 @@ from confluent_kafka import Consumer
 
 from thingbeam.io.estimators import TimestampEstimatorProvider
 from thingbeam.io.kafka.clients import LOGGER
-from thingbeam.io.kafka.errors import ConnectorError, TopicMissingError
-from thingbeam.io.kafka.planning import Selection, find, plan, unknown_partitions
+from thingbeam.io.kafka.errors import ConnectorError, TopicMissingError, TopicRecreatedError
+from thingbeam.io.kafka.planning import Selection, Topic, beginnings, find, plan, unknown_partitions
 from thingbeam.io.kafka.records import KafkaPartition
+from thingbeam.io.kafka.topics import TopicIds, recreated
+from thingbeam.schemas.encoding import EncodingError
 
-__all__ = ["DiscoverEndlessly", "DiscoverOnce"]
+__all__ = ["NAMESPACE", "DiscoverEndlessly", "DiscoverOnce", "known_after"]
+
+NAMESPACE: Final = "thingbeam.io.kafka"
 
 
 class DiscoverOnce(beam.DoFn):
@@ -35,36 +40,50 @@ class DiscoverOnce(beam.DoFn):
 
     def process(self, _: Any) -> Iterator[KafkaPartition]:
         """All of them."""
-        selection = self._selection
-        consumer = selection.connect()
-        try:
-            found = find(consumer, selection)
-            if not found:
-                raise TopicMissingError(f"no topic matches {selection.pattern!r}")
-            planned = plan(consumer, unknown_partitions(found, {}), selection, first=True)
-        finally:
-            consumer.close()
+        planned = beginnings(self._selection)
+        if not planned:
+            raise TopicMissingError(f"no topic matches {self._selection.pattern!r}")
         yield from (partition for partition in planned if partition.start < partition.stop)
+
+
+def known_after(known: Mapping[str, Topic], found: Mapping[str, Topic]) -> dict[str, Topic]:
+    """What is known after a look. A topic that was not seen this time is not forgotten.
+
+    >>> known_after({"a": Topic(2), "b": Topic(1, "x")}, {"a": Topic(3, "y")})
+    {'a': Topic(partitions=3, topic_id='y'), 'b': Topic(partitions=1, topic_id='x')}
+    """
+    after = dict(known)
+    for name, topic in found.items():
+        before = known.get(name, Topic(0))
+        if recreated(name, before.topic_id, topic.topic_id):
+            after[name] = topic
+        else:
+            after[name] = Topic(max(before.partitions, topic.partitions), topic.topic_id or before.topic_id)
+    return after
 
 
 class _Known(NamedTuple):
     """What was found, as the restriction of the endless discovery."""
 
-    counts: dict[str, int]
-    """Partitions by topic."""
+    topics: dict[str, Topic]
+    """By name."""
     checked: int
     """When the last check began, in microseconds; 0 before the first."""
 
 
 class _KnownCoder(Coder):
-    """JSON: a small text, readable in a checkpoint."""
+    """JSON: a small text, readable in a checkpoint. Version 1 had no ids: of each topic the number of partitions."""
 
     def encode(self, value: _Known) -> bytes:
-        return json.dumps([1, value.checked, value.counts], separators=(",", ":"), sort_keys=True).encode()
+        return json.dumps([2, value.checked, value.topics], separators=(",", ":"), sort_keys=True).encode()
 
     def decode(self, encoded: bytes) -> _Known:
-        _, checked, counts = json.loads(encoded)
-        return _Known(counts, checked)
+        version, checked, topics = json.loads(encoded)
+        if version == 1:
+            return _Known({name: Topic(count) for name, count in topics.items()}, checked)
+        if version != 2:
+            raise EncodingError(f"what is known of topics is of version {version}, and this release knows up to 2")
+        return _Known({name: Topic(*topic) for name, topic in topics.items()}, checked)
 
     def is_deterministic(self) -> bool:
         return True
@@ -133,6 +152,11 @@ class DiscoverEndlessly(beam.DoFn):
         self._selection = selection
         self._every = every
         self._consumer: Consumer | None = None
+        self._recreated = Metrics.counter(NAMESPACE, "recreated_partitions")
+
+    def setup(self) -> None:
+        """Asks for ids through a client of its own."""
+        self._ids = TopicIds(self._selection.settings)
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
@@ -146,19 +170,18 @@ class DiscoverEndlessly(beam.DoFn):
         now = Timestamp.now()
         first = not known.checked
         try:
-            found = self._look(known)
+            topics, found = self._look(known)
         except ConnectorError as error:
             # What runs waits for its cluster; what begins says what is wrong.
-            if first or (isinstance(error, TopicMissingError) and self._selection.pattern is None):
+            if first or self._ends_it(error):
                 raise
             LOGGER.warning("looking for new partitions: %s", error)
             tracker.defer_remainder(Duration(seconds=self._every))
             return
-        counts = dict(known.counts)
-        for partition in found:
-            counts[partition.topic] = max(counts.get(partition.topic, 0), partition.partition + 1)
-        if not tracker.try_claim(_Known(counts, now.micros)):
+        if not tracker.try_claim(_Known(known_after(known.topics, topics), now.micros)):
             return
+        new = [p for p in found if recreated(p.topic, known.topics.get(p.topic, Topic(0)).topic_id, p.topic_id or "")]
+        self._recreated.inc(len(new))
         if found and not first:
             LOGGER.info("new partitions: %s", ", ".join(f"{p.topic}[{p.partition}]" for p in found))
         at = estimator.current_watermark()
@@ -167,14 +190,25 @@ class DiscoverEndlessly(beam.DoFn):
         estimator.set_watermark(max(at, Timestamp(micros=now.micros - self._selection.out_of_orderness)))
         tracker.defer_remainder(Duration(seconds=self._every))
 
-    def _look(self, known: _Known) -> list[KafkaPartition]:
+    def _ends_it(self, error: ConnectorError) -> bool:
+        """Whether a topic that is gone or another is an error. That no topic matches is none."""
+        if self._selection.on_deleted == "end" or not isinstance(error, TopicMissingError):
+            return False
+        return self._selection.pattern is None or isinstance(error, TopicRecreatedError)
+
+    def _look(self, known: _Known) -> tuple[dict[str, Topic], list[KafkaPartition]]:
+        """The topics, and the partitions that are new."""
         selection = self._selection
         if self._consumer is None:
             self._consumer = selection.connect()
-        consumer = self._consumer
-        found = find(consumer, selection)
         first = not known.checked
-        return plan(consumer, unknown_partitions(found, known.counts), selection, first=first)
+        topics = find(self._consumer, self._ids, selection, first=first)
+        ids = {name: topic.topic_id for name, topic in topics.items()}
+        for name, topic in topics.items():
+            error = recreated(name, known.topics.get(name, Topic(0)).topic_id, topic.topic_id)
+            if error is not None and selection.on_deleted == "fail":
+                raise error
+        return topics, plan(self._consumer, unknown_partitions(topics, known.topics), selection, ids, first=first)
 
     def teardown(self) -> None:
         """Let the connection go."""

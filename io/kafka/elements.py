@@ -71,7 +71,7 @@ class Elements(NamedTuple):
         micros = millis * 1000
         times, latest = event_times(form.event_time, payloads, micros)
         outputs = (
-            _batch(topic, partition, messages, payloads, times)
+            _batch(topic, partition, messages, payloads, None if form.event_time is None else micros, times)
             if form.batches
             else _records(topic, partition, messages, payloads, micros, times)
         )
@@ -93,11 +93,18 @@ def _within(form: Form, messages: list[Message], millis: Longs) -> tuple[list[Me
 
 
 def _batch(
-    topic: str, partition: int, messages: list[Message], payloads: list[bytes | None], times: Longs
+    topic: str,
+    partition: int,
+    messages: list[Message],
+    payloads: list[bytes | None],
+    stamps: Longs | None,
+    times: Longs,
 ) -> Iterator[Any]:
     keys = [message.key() for message in messages]
     offsets = np.array([message.offset() for message in messages], np.int64)
-    batch = PayloadBatch(topic, f"partition={partition}", offsets, payloads, keys, times)
+    found: list[Any] = [message.headers() for message in messages]
+    headers = [tuple(some or ()) for some in found] if any(found) else None
+    batch = PayloadBatch(topic, f"partition={partition}", offsets, payloads, keys, times, headers, stamps)
     yield TimestampedValue(batch, batch.earliest)
 
 

@@ -95,25 +95,52 @@ class KafkaSource:
         return self._with({**filled, **options})
 
     def pinned(self) -> str:
-        """The offsets that `latest` means now, as JSON; none where the URI does not say `latest`."""
+        """The offsets that `latest` means now, as JSON; none where the URI does not say `latest`.
+
+        `{"TOPIC": {"PARTITION": OFFSET, …, "id": "…"}}`; without an id where the broker gives none.
+        """
         options = self._parsed.options
         if self._first != "latest":
             return "{}"
         named = {name: value for name, value in options.items() if name not in ("group", "otherwise", "warm_up")}
-        found = self._made({**named, "start": "latest"}).beginnings()
-        offsets: dict[str, dict[str, int]] = {}
-        for (topic, partition), offset in found.items():
+        read = self._made({**named, "start": "latest"})
+        offsets: dict[str, dict[str, int | str]] = {topic: {"id": each} for topic, each in read.topic_ids().items()}
+        for (topic, partition), offset in read.beginnings().items():
             offsets.setdefault(topic, {})[str(partition)] = offset
         return json.dumps(offsets)
 
     def restart(self, pinned: str) -> Restart:
         """From the group's offset, the warm-up before it; or, where there is none, from where the first run began."""
-        latest = {(topic, int(partition)): offset for topic, offsets in json.loads(pinned).items()
-                  for partition, offset in offsets.items()}  # fmt: skip
+        latest = self._unpinned(json.loads(pinned))
         if not self._goes_on:
             return Restart(self._with({**self._parsed.options, "offsets": latest}), None)
         offsets, complete_from = self._read.resumption()
         return Restart(self._with({**self._parsed.options, "offsets": latest | offsets}), complete_from)
+
+    def _unpinned(self, pinned: dict[str, dict[str, Any]]) -> dict[tuple[str, int], int]:
+        """The offsets; of a topic that was made anew since, its beginnings.
+
+        Raises:
+            TopicRecreatedError: there is one, and `on_deleted` is not `end`.
+        """
+        from thingbeam.io.kafka.topics import recreated
+
+        was = {topic: str(offsets.pop("id")) for topic, offsets in pinned.items() if "id" in offsets}
+        begin = {
+            (topic, int(number)): offset for topic, offsets in pinned.items() for number, offset in offsets.items()
+        }
+        ids = self._read.topic_ids() if was else {}
+        errors = {topic: recreated(topic, was.get(topic, ""), now) for topic, now in ids.items()}
+        renewed = {topic: error for topic, error in errors.items() if error is not None}
+        if not renewed:
+            return begin
+        if self._parsed.options.get("on_deleted") != "end":
+            raise next(iter(renewed.values()))
+        named = {
+            name: value for name, value in self._parsed.options.items() if name not in ("group", "otherwise", "warm_up")
+        }
+        first = self._made({**named, "start": "earliest"}).beginnings()
+        return begin | {partition: offset for partition, offset in first.items() if partition[0] in renewed}
 
     @property
     def _goes_on(self) -> bool:

@@ -10,6 +10,7 @@ __all__ = [
     "GapError",
     "SendError",
     "TopicMissingError",
+    "TopicRecreatedError",
     "UnreachableError",
     "WrongTimesError",
 ]  # fmt: skip
@@ -17,6 +18,10 @@ __all__ = [
 
 class TopicMissingError(MissingError):
     """A topic is not there, or was deleted while it was read."""
+
+
+class TopicRecreatedError(TopicMissingError):
+    """A topic was deleted and made again under its name: it has another id, and other records at the same offsets."""
 
 
 class GapError(ConnectorError):

@@ -66,6 +66,11 @@ class HeldOffsets:
         """It is read no more: it holds the others back no more."""
         self._watermarks.pop(partition, None)
 
+    def drop(self, partition: Partition) -> None:
+        """Nothing of it is to be committed any more."""
+        self.forget(partition)
+        self._held.pop(partition, None)
+
     def add(self, partition: Partition, offset: Offset, reached: int, now: float) -> None:
         """The runner is done with everything before the offset, by which the partition's watermark was at `reached`."""
         held = self._held.setdefault(partition, collections.deque())

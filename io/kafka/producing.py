@@ -6,7 +6,7 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -20,6 +20,7 @@ __all__ = ["BundleProducer", "Outgoing", "Refused"]
 _TOO_LARGE: Final = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 )
+_ANY_PARTITION: Final = -1
 _SLICE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 10.0
 _LOG_EVERY_S: Final = 30.0
@@ -120,6 +121,24 @@ class BundleProducer:
                 self._begin_transaction()
             self._sent.append(message)
         self._produce(message)
+
+    def send_all(self, topic: str, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> None:
+        """As `send` of each: thousands of messages without headers, several times faster.
+
+        Raises:
+            ConnectorError: a mistake that every message would meet.
+        """
+        if self._transactional is not None:
+            for value, key in zip(values, keys, strict=True):
+                self.send(Outgoing(topic, value, key))
+            return
+        produce, on_failure = self._ready().produce, self._on_failure
+        for value, key in zip(values, keys, strict=True):
+            try:
+                produce(topic, value, key, _ANY_PARTITION, on_failure)
+            except (BufferError, KafkaException):
+                # It was not taken: the queue is full, or there is something wrong with it.
+                self._produce(Outgoing(topic, value, key))
 
     def finish(self) -> list[Refused]:
         """Wait until all is acknowledged, and send anew what failed.

@@ -25,12 +25,15 @@ from thingbeam.io.kafka.clients import (
 )  # fmt: skip
 from thingbeam.io.kafka.ends import Ends
 from thingbeam.io.kafka.errors import GapError, TopicMissingError
+from thingbeam.io.kafka.spans import Span
+from thingbeam.io.kafka.topics import TopicIds, recreated
 from thingbeam.io.watermark import PartitionWatermark
 
 __all__ = ["PartitionReader", "Readers"]
 
 _IDLE_S: Final = 60.0
 _QUERY_S: Final = 5.0
+_FIRST_ID_S: Final = 0.5
 _FATAL: Final = frozenset(
     {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._FATAL}
 )
@@ -48,10 +51,15 @@ class PartitionReader:
         position: the next offset.
         skipped: how many offsets were passed over since the last look, because they are gone.
         watermark: the partition's; the caller's to keep.
+        topic_id: of the topic that is read; empty where it is not known.
+        recognised: whether it is known that the topic is still that one.
     """
 
-    def __init__(self, consumer: Consumer, ends: Ends, topic: str, partition: int, on_gap: Gap) -> None:
-        self.topic, self.partition = topic, partition
+    def __init__(
+        self, consumer: Consumer, ends: Ends, ids: TopicIds, topic: str, partition: int, topic_id: str, on_gap: Gap
+    ) -> None:
+        self.topic, self.partition, self.topic_id = topic, partition, topic_id
+        self.recognised = False
         self.position = -1
         self.skipped = 0
         self.watermark: PartitionWatermark | None = None
@@ -60,6 +68,7 @@ class PartitionReader:
         self._consumer = consumer
         self._on_gap = on_gap
         self._ends = ends
+        self._ids = ids
         self._end = -1
         self._mean_bytes = 512.0
 
@@ -70,6 +79,26 @@ class PartitionReader:
         self.position = offset
         self._end = -1
         self._consumer.assign([TopicPartition(self.topic, self.partition, offset)])
+
+    def recognise(self) -> bool:
+        """Whether the topic is still the one that the offsets are of. Where no broker has said so yet, nothing is read.
+
+        Takes the id over where none was known.
+
+        Raises:
+            TopicRecreatedError: it is another of the same name.
+        """
+        self._compare(self._ids.last(self.topic, 0.0 if self.recognised else _FIRST_ID_S))
+        return self.recognised
+
+    def _compare(self, found: str | None) -> None:
+        if found is None:
+            return
+        error = recreated(self.topic, self.topic_id, found)
+        if error is not None:
+            raise error
+        self.topic_id = self.topic_id or found
+        self.recognised = True
 
     @property
     def behind(self) -> bool:
@@ -145,6 +174,7 @@ class PartitionReader:
             LOGGER.warning("%s[%d]: %s", self.topic, self.partition, error.str())
 
     def _pass_gap(self) -> None:
+        self._compare(self._ids.ask([self.topic])[self.topic])
         partition = (self.topic, self.partition)
         low = offsets_at(self._consumer, [partition], BEGINNING, _QUERY_S)[partition]
         high = offsets_at(self._consumer, [partition], END, _QUERY_S)[partition]
@@ -181,8 +211,9 @@ class _Shelf:
     """The readers of one source of a pipeline, in this process."""
 
     ends: Ends
+    ids: TopicIds
     users: int = 0
-    waiting: dict[tuple[str, int], tuple[float, PartitionReader]] = field(default_factory=dict)
+    waiting: dict[tuple[str, int, str], tuple[float, PartitionReader]] = field(default_factory=dict)
 
 
 _shelves: dict[str, _Shelf] = {}
@@ -203,13 +234,14 @@ class Readers:
         self._settings = settings
         self._on_gap: Gap = on_gap
         with _lock:
-            _shelves.setdefault(token, _Shelf(Ends(settings))).users += 1
+            _shelves.setdefault(token, _Shelf(Ends(settings), TopicIds(settings))).users += 1
 
-    def take(self, topic: str, partition: int, offset: int) -> PartitionReader:
-        """A reader that stands at an offset."""
+    def take(self, topic: str, partition: int, span: Span) -> PartitionReader:
+        """A reader that stands at the beginning of a span."""
+        offset = span.start
         with _lock:
             shelf = _shelves[self._token]
-            found = shelf.waiting.pop((topic, partition), None)
+            found = shelf.waiting.pop((topic, partition, span.topic_id), None)
             limit = time.monotonic() - _IDLE_S
             old = [key for key, (since, _) in shelf.waiting.items() if since < limit]
             stale = [shelf.waiting.pop(key)[1] for key in old]
@@ -217,7 +249,11 @@ class Readers:
             reader.close()
         if found is None:
             consumer, _ = make_consumer(self._settings())
-            reader = PartitionReader(consumer, shelf.ends, topic, partition, self._on_gap)
+            # What was heard of a topic that had this name before is not of this one.
+            shelf.ends.forget((topic, partition))
+            reader = PartitionReader(
+                consumer, shelf.ends, shelf.ids, topic, partition, span.topic_id, self._on_gap
+            )  # fmt: skip
         else:
             reader = found[1]
         if reader.position != offset:
@@ -231,8 +267,9 @@ class Readers:
             shelf = _shelves.get(self._token)
             replaced = None
             if shelf is not None:
-                replaced = shelf.waiting.pop((reader.topic, reader.partition), None)
-                shelf.waiting[reader.topic, reader.partition] = (time.monotonic(), reader)
+                key = (reader.topic, reader.partition, reader.topic_id)
+                replaced = shelf.waiting.pop(key, None)
+                shelf.waiting[key] = (time.monotonic(), reader)
         if shelf is None:
             reader.close()
         if replaced is not None:

@@ -14,22 +14,24 @@ from confluent_kafka import Message
 from thingbeam.io.estimators import TimestampEstimatorProvider
 from thingbeam.io.kafka.clients import LOGGER
 from thingbeam.io.kafka.commit import Committer, close_committer, committer_of, words_of
+from thingbeam.io.kafka.discovery import NAMESPACE
 from thingbeam.io.kafka.elements import Elements, Form
 from thingbeam.io.kafka.errors import TopicMissingError
 from thingbeam.io.kafka.planning import Selection
 from thingbeam.io.kafka.reader import Gap, PartitionReader, Readers
-from thingbeam.io.kafka.records import KafkaPartition
-from thingbeam.io.kafka.spans import Span, SpanProvider
+from thingbeam.io.kafka.records import ENDLESS, KafkaPartition
+from thingbeam.io.kafka.spans import OfTopic, Span, SpanProvider
 from thingbeam.io.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy
 
 __all__ = ["NAMESPACE", "Commits", "How", "ReadForEver", "ReadSpan"]
-
-NAMESPACE: Final = "thingbeam.io.kafka"
 
 _TRACKER: Final[Any] = beam.DoFn.RestrictionParam(SpanProvider())
 _ESTIMATOR: Final[Any] = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorProvider())
 _CHUNK_BYTES: Final = 1 << 20
 _WAIT_S: Final = 0.1
+_MANY: Final = 100
+_SOONER: Final = 0.4
+"""Coming back costs as much for one record as for hundreds, so that many are come back for sooner."""
 
 
 class Commits(NamedTuple):
@@ -70,6 +72,11 @@ class _Read(beam.DoFn):
         """Readers and commits are the process's, shared by its copies of this."""
         self._readers = Readers(self._token, self._settings, self._how.on_gap)
         self._gauges: dict[tuple[str, int], tuple[Any, Any]] = {}
+        self._shares, self._taken = 1, 0
+
+    def start_bundle(self) -> None:
+        """What a partition yields stays in the bundle until all its partitions are read: they share its time."""
+        self._shares, self._taken = max(1, self._taken), 0
 
     def teardown(self) -> None:
         """Let the connections go."""
@@ -77,12 +84,11 @@ class _Read(beam.DoFn):
             close_committer(self._token)
 
     def _settings(self) -> dict[str, Any]:
-        selection = self._selection
-        return selection.config.reading_settings(selection.group, read_committed=selection.read_committed)
+        return self._selection.settings()
 
     def _read(self, partition: KafkaPartition, finalizer: Any, tracker: Any, estimator: Any) -> Iterator[Any]:
         span: Span = tracker.current_restriction()
-        reader = self._readers.take(partition.topic, partition.partition, span.start)
+        reader = self._readers.take(partition.topic, partition.partition, span)
         sound = False
         try:
             yield from self._bundle(reader, span, finalizer, tracker, estimator)
@@ -100,15 +106,16 @@ class _Read(beam.DoFn):
         if reader.watermark is None:
             reached = estimator.current_watermark().micros
             reader.watermark = PartitionWatermark(how.policy, reached, _now())
-        until = time.monotonic() + how.bundle_time
+        self._taken += 1
+        until = time.monotonic() + how.bundle_time / max(self._shares, self._taken)
         claimed, last_ms = span.start, -1
-        delay = how.poll_interval
+        delay, taken = how.poll_interval, 0
         while True:
             if reader.position >= span.stop:
                 tracker.try_claim(span.stop)
                 break
-            most = self._allowed(reader)
             try:
+                most = self._allowed(reader) if self._recognise(reader, span, tracker) else 0
                 # What is underway is waited for once; after that the next bundle is soon enough.
                 wait = _WAIT_S if reader.behind and claimed == span.start else 0.0
                 messages: list[Message] = reader.read(most, wait) if most else []
@@ -119,6 +126,8 @@ class _Read(beam.DoFn):
                 if how.on_deleted == "fail":
                     raise
                 LOGGER.warning("%s; its partition ends", error)
+                if span.stop != ENDLESS:
+                    self._skipped.inc(span.stop - claimed)
                 tracker.try_claim(span.stop)
                 if how.commits is not None:
                     self._committer().forget((reader.topic, reader.partition))
@@ -130,6 +139,7 @@ class _Read(beam.DoFn):
                 reader.position = -1
                 break
             claimed = min(reader.position, span.stop)
+            taken += len(messages)
             if messages:
                 last_ms = messages[-1].timestamp()[1]
                 found = Elements.of(how.form, reader.topic, reader.partition, messages)
@@ -144,15 +154,28 @@ class _Read(beam.DoFn):
             _advance(estimator, reader.watermark.current)
             backlog = reader.lag >= how.batch_records
             if time.monotonic() >= until:
-                delay = 0.0 if backlog else how.poll_interval
+                delay = 0.0 if backlog else delay
                 break
             # A stream that comes as fast as it is read must not keep the other partitions waiting.
             if not messages or (len(messages) < most and not backlog):
                 break
+        if taken >= _MANY:
+            delay *= _SOONER
         if reader.position >= 0 and claimed < span.stop:
             tracker.defer_remainder(Duration(seconds=max(delay, self._wait_for_rate(reader))))
         self._report_lag(reader, last_ms)
         finalizer.register(self._to_commit(reader, claimed if claimed > span.start else None, last_ms))
+
+    def _recognise(self, reader: PartitionReader, span: Span, tracker: Any) -> bool:
+        """Whether it may be read: it is known to be the topic that the span's offsets are of."""
+        before = reader.recognised
+        if not reader.recognise():
+            return False
+        if reader.topic_id != span.topic_id:
+            tracker.try_claim(OfTopic(reader.topic_id))
+        if not before and self._how.commits is not None:
+            self._committer().begin((reader.topic, reader.partition), reader.topic_id)
+        return True
 
     def _to_commit(self, reader: PartitionReader, offset: int | None, last_ms: int) -> Callable[[], None]:
         """What to do when the runner is done with the bundle."""
@@ -165,8 +188,8 @@ class _Read(beam.DoFn):
             # Prism asks for every bundle of the stage, and Beam's worker takes it amiss where nothing is registered.
             return _nothing
         event = None if reached == UNKNOWN_TIME else reached // 1000
-        words = words_of(last_ms, event) if last_ms >= 0 else ""
-        return _Finalised(self._committer, (partition, offset, words, reached))
+        words = words_of(last_ms, event, reader.topic_id) if last_ms >= 0 else ""
+        return _Finalised(self._committer, (partition, offset, words, reached, reader.topic_id))
 
     def _committer(self) -> Committer:
         commits = self._how.commits or Commits(0.0, 0, False)
@@ -238,7 +261,9 @@ class ReadSpan(_Read):
 class _Finalised:
     """What the runner calls when a bundle is safe."""
 
-    def __init__(self, committer: Callable[[], Committer], arguments: tuple[tuple[str, int], int, str, int]) -> None:
+    def __init__(
+        self, committer: Callable[[], Committer], arguments: tuple[tuple[str, int], int, str, int, str]
+    ) -> None:
         self._committer = committer
         self._arguments = arguments
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from apache_beam.utils.timestamp import Timestamp
 
 from thingbeam.schemas.coders import register_rows
 from thingbeam.schemas.payloads import PayloadBatch
 
-__all__ = ["ENDLESS", "KafkaBatch", "KafkaHeader", "KafkaMessage", "KafkaPartition", "KafkaRecord", "KafkaWritten"]
+__all__ = ["ENDLESS", "KafkaBatch", "KafkaHeader", "KafkaMessage", "KafkaPartition", "KafkaRecord", "KafkaWritten",
+           "records_of"]  # fmt: skip
 
 ENDLESS: Final = (1 << 63) - 1
 """The stop of a partition that is read for ever."""
@@ -80,6 +81,8 @@ class KafkaPartition(NamedTuple):
     partition: int
     start: int
     stop: int = ENDLESS
+    topic_id: str | None = None
+    """The topic's own, which another of its name does not have; None where the broker gives none."""
 
 
 class KafkaWritten(NamedTuple):
@@ -90,6 +93,26 @@ class KafkaWritten(NamedTuple):
     """Messages."""
     nbytes: int
     """Of keys and values."""
+
+
+def records_of(batch: KafkaBatch) -> Iterator[KafkaRecord]:
+    """The records of a batch, as `ReadFromKafka` gives them without `batches`. Slow: it is for tests and odd jobs.
+
+    >>> import numpy as np
+    >>> offsets = np.array([77])
+    >>> batch = KafkaBatch("events", "partition=3", offsets, [b"{}"], [None], offsets, [[("trace", b"1")]])
+    >>> record = next(records_of(batch))
+    >>> record.partition, record.offset, record.headers
+    (3, 77, (KafkaHeader(key='trace', value=b'1'),))
+    """
+    partition = int(batch.part.removeprefix("partition="))
+    stamps = batch.times if batch.stamps is None else batch.stamps
+    headers: Sequence[Any] = batch.headers or [()] * len(batch)
+    for key, value, some, stamp, offset in zip(
+        batch.keys, batch.payloads, headers, stamps.tolist(), batch.positions.tolist(), strict=True
+    ):
+        named = tuple(KafkaHeader(*header) for header in some)
+        yield KafkaRecord(key, value, named, Timestamp(micros=stamp), batch.source, partition, offset)
 
 
 register_rows(KafkaHeader, KafkaRecord, KafkaMessage, KafkaPartition, KafkaWritten)

@@ -143,8 +143,11 @@ class _Write(beam.DoFn):
         send = self._producer.send
         if isinstance(element, PayloadBatch):
             topic = self._topic_of(None)
-            for value, key in zip(element.payloads, element.keys, strict=True):
-                send(Outgoing(topic, value, key))
+            if element.headers is None:
+                self._producer.send_all(topic, element.payloads, element.keys)
+            else:
+                for value, key, headers in zip(element.payloads, element.keys, element.headers, strict=True):
+                    send(Outgoing(topic, value, key, list(headers) or None))
             self._count(topic, len(element), element.nbytes)
             return
         message = self._outgoing(element)

@@ -16,7 +16,7 @@ from thingbeam.io.kafka.clients import Partition
 from thingbeam.io.kafka.config import KafkaConfig, check_version
 from thingbeam.io.kafka.discovery import DiscoverEndlessly, DiscoverOnce
 from thingbeam.io.kafka.elements import Form
-from thingbeam.io.kafka.planning import Resumption, Selection, beginnings, resumption
+from thingbeam.io.kafka.planning import Resumption, Selection, beginnings, resumption, topic_ids
 from thingbeam.io.kafka.positions import Instant, position_of, stop_of
 from thingbeam.io.kafka.reader import Gap
 from thingbeam.io.kafka.reading import NAMESPACE, Commits, How, ReadForEver, ReadSpan
@@ -63,12 +63,17 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
             for the slowest partition for ever.
         read_committed: only what committed transactions wrote.
         discover_every: how often new partitions and topics are looked for; None never. A bounded read never does.
-        poll_interval: how long a partition that had nothing more is left alone. Half the delay that reading adds.
-        bundle_time: how long a partition that has more is read in one bundle, and so how often its offset is committed.
+        poll_interval: how long a partition that had nothing more is left alone; 0.4 of it where it just had 100 records
+            or more. Half the delay that reading adds.
+        bundle_time: how long the partitions of one bundle that have more are read, all together. What it gives goes on
+            when the bundle ends, and so do commits.
         max_rate: records a second of each partition.
         on_gap: what to do where records are gone before they were read: `fail`, or `skip` to the nearest that are
             there, counting the offsets in the metric `skipped_offsets`.
-        on_deleted: what to do when a topic is deleted while it is read: `fail`, or `end` its partitions.
+        on_deleted: what to do when a topic is deleted while it is read: `fail`, or `end` its partitions. One that is
+            made again under its name, while this runs or between two runs, has another id: that fails too, or the old
+            one's partitions end and the new one is read from its beginning once it is found (see `discover_every`),
+            counted in the metric `recreated_partitions`. Brokers give ids since Kafka 2.8.
         commit_margin: how long after being finalised an offset is committed. For engines that finalise when the
             source's own stage is done and keep in memory what waits behind a shuffle (Prism).
         commit_behind: how far in event time the watermark of all that is read, as it stood a margin ago, must be past
@@ -107,7 +112,7 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         read_committed: bool = True,
         discover_every: Length | None = "30s",
         poll_interval: Length = "250ms",
-        bundle_time: Length = "500ms",
+        bundle_time: Length = "250ms",
         max_rate: float | None = None,
         on_gap: Gap = "fail",
         on_deleted: Literal["fail", "end"] = "fail",
@@ -154,7 +159,7 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         disorder = micros_of_duration(out_of_orderness, "out_of_orderness")
         self._selection = Selection(
             config, named, pattern, begin, instead, end, group, warm // 1000, disorder, read_committed,
-            tuple(sorted((offsets or {}).items())),
+            tuple(sorted((offsets or {}).items())), on_deleted,
         )  # fmt: skip
         self._discover_every = (
             None if discover_every is None or end is not None
@@ -192,7 +197,15 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
             AuthenticationError: we were refused.
             TopicMissingError: a topic that is named is not there; the message lists what there is.
         """
-        return beginnings(self._selection)
+        return {(each.topic, each.partition): each.start for each in beginnings(self._selection)}
+
+    def topic_ids(self) -> dict[str, str]:
+        """The ids of the topics that are there now; without those of which the broker gives none.
+
+        Raises:
+            ConnectorError: as `beginnings`.
+        """
+        return topic_ids(self._selection)
 
     def resumption(self) -> Resumption:
         """Where this read goes on for an engine that kept nothing, and from when on its results are then complete.

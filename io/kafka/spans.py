@@ -10,10 +10,12 @@ from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.transforms.core import RestrictionProvider
 
 from thingbeam.io.kafka.records import ENDLESS, KafkaPartition
+from thingbeam.schemas.encoding import EncodingError
 
-__all__ = ["Span", "SpanCoder", "SpanProvider", "SpanTracker"]
+__all__ = ["OfTopic", "Span", "SpanCoder", "SpanProvider", "SpanTracker"]
 
 _SPAN: Final = struct.Struct(">qq")
+_WITH_ID: Final = b"\x01"
 
 
 class Span(NamedTuple):
@@ -21,18 +23,38 @@ class Span(NamedTuple):
 
     start: int
     stop: int
+    topic_id: str = ""
+    """Of the topic in which these offsets mean something; empty where it is not known."""
+
+
+class OfTopic(NamedTuple):
+    """A claim of no offset: it says which topic the span's offsets are of."""
+
+    topic_id: str
 
 
 class SpanCoder(Coder):
-    """Sixteen bytes, big-endian."""
+    """Sixteen bytes, big-endian; then, where the topic's id is known, a byte 1 and the id.
+
+    What was written before ids were kept has the sixteen bytes only.
+    """
 
     def encode(self, value: Span) -> bytes:
         """The span as bytes."""
-        return _SPAN.pack(*value)
+        offsets = _SPAN.pack(value.start, value.stop)
+        return offsets + _WITH_ID + value.topic_id.encode() if value.topic_id else offsets
 
     def decode(self, encoded: bytes) -> Span:
-        """The span of these bytes."""
-        return Span(*_SPAN.unpack(encoded))
+        """The span of these bytes.
+
+        Raises:
+            EncodingError: of a later release than this, or none of ours.
+        """
+        form, rest = encoded[_SPAN.size : _SPAN.size + 1], encoded[_SPAN.size + 1 :]
+        if len(encoded) < _SPAN.size or form not in (b"", _WITH_ID):
+            raise EncodingError(f"{len(encoded)} bytes are no span of offsets that this release knows")
+        start, stop = _SPAN.unpack_from(encoded)
+        return Span(start, stop, rest.decode())
 
     def is_deterministic(self) -> bool:
         """Equal spans have equal bytes."""
@@ -47,7 +69,7 @@ class SpanTracker(RestrictionTracker):
 
     >>> tracker = SpanTracker(Span(5, 100))
     >>> tracker.try_claim(20), tracker.try_split(0.5), tracker.try_split(0), tracker.try_claim(30)
-    (True, None, (Span(start=5, stop=20), Span(start=20, stop=100)), False)
+    (True, None, (Span(start=5, stop=20, topic_id=''), Span(start=20, stop=100, topic_id='')), False)
     """
 
     def __init__(self, span: Span) -> None:
@@ -58,8 +80,11 @@ class SpanTracker(RestrictionTracker):
         """The span that this bundle answers for."""
         return self._span
 
-    def try_claim(self, position: int) -> bool:
+    def try_claim(self, position: int | OfTopic) -> bool:
         """Whether the offsets before `position` are this bundle's to output."""
+        if isinstance(position, OfTopic):
+            self._span = self._span._replace(topic_id=position.topic_id)
+            return True
         if position > self._span.stop:
             return False
         self._next = max(self._next, position)
@@ -69,8 +94,8 @@ class SpanTracker(RestrictionTracker):
         """Cut off what was not claimed, where a checkpoint (0) is asked."""
         if fraction_of_remainder or self._next >= self._span.stop:
             return None
-        rest = Span(self._next, self._span.stop)
-        self._span = Span(self._span.start, self._next)
+        rest = self._span._replace(start=self._next)
+        self._span = self._span._replace(stop=self._next)
         return self._span, rest
 
     def check_done(self) -> bool:
@@ -98,7 +123,7 @@ class SpanProvider(RestrictionProvider):
 
     def initial_restriction(self, element: KafkaPartition) -> Span:
         """All of it."""
-        return Span(element.start, element.stop)
+        return Span(element.start, element.stop, element.topic_id or "")
 
     def create_tracker(self, restriction: Span) -> SpanTracker:
         """A tracker of the span."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from thingbeam.schemas.coders import register_rows
 from thingbeam.schemas.encoding import pack, unpack
-from thingbeam.schemas.payloads import PayloadBatch, Payloads
+from thingbeam.schemas.payloads import PayloadBatch, Payloads, register_payload_batch
 
 __all__ = ["PLAIN", "KinesisBatch", "KinesisBatchCoder", "KinesisMessage", "KinesisRecord", "position_text"]
 
@@ -175,4 +175,5 @@ class KinesisBatchCoder(Coder):
 
 
 register_rows(KinesisRecord, KinesisMessage)
+register_payload_batch(_MAGIC, KinesisBatch.decode)
 beam.coders.registry.register_coder(KinesisBatch, KinesisBatchCoder)

@@ -47,9 +47,9 @@ class Stream(NamedTuple):
         """As messages name it."""
         return f"stream {self.name} ({self.config.describe()})"
 
-    def client(self, *, attempts: int | None = None) -> Any:
-        """A boto3 client."""
-        return self.config.client("kinesis", attempts=attempts)
+    def client(self, *, attempts: int | None = None, checked: bool = True) -> Any:
+        """A boto3 client: see AwsConfig.client."""
+        return self.config.client("kinesis", attempts=attempts, checked=checked)
 
     def ask(self, operation: str, **arguments: Any) -> Any:
         """Call an operation of boto3's by its name, as `describe_stream_summary`, tried again by botocore.

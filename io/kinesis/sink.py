@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import apache_beam as beam
@@ -42,6 +42,7 @@ class WriteToKinesis(beam.PTransform[Any, Any]):
         config: region, endpoint, account: see AwsConfig. None for the worker's own.
         partition_key: from an element to its key; None spreads elements that are no KinesisMessage evenly.
         encode: from an element to its data; None for bytes and text as they are, and JSON of anything else.
+        rows: from an element to its records, where one stands for several; in place of both.
         max_record_bytes: of data and key, up to 10 MiB: what the stream's MaxRecordSizeInKiB says, where that was
             raised.
         batch: how much in one call, how many calls at once.
@@ -61,6 +62,7 @@ class WriteToKinesis(beam.PTransform[Any, Any]):
         *,
         partition_key: Callable[[Any], str] | None = None,
         encode: Callable[[Any], bytes] | None = None,
+        rows: Callable[[Any], Iterable[KinesisMessage]] | None = None,
         max_record_bytes: int = _MEBIBYTE,
         batch: BatchPolicy | None = None,
         retry: RetryPolicy | None = None,
@@ -74,7 +76,9 @@ class WriteToKinesis(beam.PTransform[Any, Any]):
             raise ValueError(f"max_record_bytes {max_record_bytes}: 1 to 10 MiB")
         self._stream = Stream(stream, config or AwsConfig())
         self._most_bytes = max_record_bytes
-        self._rows = _Rows(partition_key, encode)
+        if rows is not None and (partition_key is not None or encode is not None):
+            raise ValueError("rows= makes whole records: partition_key= and encode= do not go with it")
+        self._rows = rows or _Rows(partition_key, encode)
         self._batch, self._retry, self._redact = batch, retry, redact
         if check:
             self._stream.check()

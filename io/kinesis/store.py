@@ -40,7 +40,7 @@ class KinesisStore:
     def __init__(self, stream: Stream, most_bytes: int) -> None:
         self._stream = stream
         self._most_bytes = most_bytes
-        self._client = stream.client(attempts=1)
+        self._client = stream.client(attempts=1, checked=False)
 
     def limits(self) -> Limits:
         """500 records, and 5 MiB or one record."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from thingbeam.io.s3.archive import ArchivedMessage, ArchivedObject
-from thingbeam.io.s3.archiving import ArchiveToS3, ReadArchiveFromS3
+from thingbeam.io.s3.archive_reading import ReadArchiveFromS3
+from thingbeam.io.s3.archiving import ArchiveToS3
 from thingbeam.io.s3.location import S3Location, Storage, parse_s3_uri
 from thingbeam.io.s3.manifests import S3Object, S3Window
 from thingbeam.io.s3.sink import WriteToS3, WrittenToS3

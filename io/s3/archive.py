@@ -1,5 +1,7 @@
 """Raw archives: messages as a broker had them, in objects named by topic, partition and fixed blocks of offsets.
 
+What has no offsets, Kinesis' shards, is in `thingbeam.io.s3.runs`.
+
     PREFIX/events/partition=3/00000000000000700000-00000000000000700000.avro
 
 The first number is the block, the second the first position in the object. No object crosses a block. A message's
@@ -15,13 +17,17 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 import apache_beam as beam
+import msgspec
 import numpy as np
 import pyarrow as pa
 from apache_beam.utils.timestamp import Timestamp
+from numpy.typing import NDArray
 
+from thingbeam.io.kinesis.records import KinesisBatch
+from thingbeam.io.s3.runs import in_sequence, run_name
 from thingbeam.io.s3.writing import ObjectWriter
 from thingbeam.schemas.arrow import arrow_schema
-from thingbeam.schemas.payloads import PayloadBatch
+from thingbeam.schemas.payloads import Headers, PayloadBatch
 
 __all__ = [
     "ArchivedMessage",
@@ -30,11 +36,13 @@ __all__ = [
     "blocks_of",
     "in_order",
     "object_name",
+    "some_of",
     "span_of_name",
     "times_of",
     "to_payloads",
     "to_rows",
     "write_block",
+    "write_run",
 ]
 
 _EARLIEST: Final = "thingbeam-earliest"
@@ -42,6 +50,7 @@ _LATEST: Final = "thingbeam-latest"
 _LAST: Final = "thingbeam-last"
 _NAME: Final = re.compile(r"(?P<source>[^/]+)/(?P<part>[^/]+)/(?P<block>\d{20})-(?P<first>\d{20})\.[a-z.]+")
 _SAFE: Final = "=._-+"
+_HEADERS: Final = msgspec.json.Decoder(list[tuple[str, bytes | None]])
 
 
 class ArchivedMessage(NamedTuple):
@@ -52,12 +61,18 @@ class ArchivedMessage(NamedTuple):
     part: str
     """The partition or shard: `partition=3`."""
     position: int
-    """The offset."""
+    """The offset; of a stream the sub-sequence number, -1 for a record that came alone."""
     time: Timestamp
     """As the source said it."""
     key: bytes | None = None
     payload: bytes | None = None
     """None for a tombstone."""
+    sequence: str | None = None
+    """Of a stream, the sequence number."""
+    headers: str | None = None
+    """Where there are any: `[["name","base64 of the value"],…]`, in their order; null for a header without a value."""
+    stamp: Timestamp | None = None
+    """The record's own time, where `time` is another."""
 
 
 class ArchivedObject(NamedTuple):
@@ -112,19 +127,12 @@ def blocks_of(batch: PayloadBatch, size: int) -> Iterator[tuple[int, PayloadBatc
     numbers = np.asarray(batch.positions) // size
     edges = np.flatnonzero(np.diff(numbers) != 0) + 1
     for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(batch)], strict=True):
-        piece = batch if last - first == len(batch) else _slice(batch, first, last)
+        piece = batch if last - first == len(batch) else some_of(batch, np.arange(first, last))
         yield int(numbers[first]) * size, piece
 
 
-def _slice(batch: PayloadBatch, first: int, last: int) -> PayloadBatch:
-    return PayloadBatch(
-        batch.source, batch.part, batch.positions[first:last], batch.payloads[first:last], batch.keys[first:last],
-        batch.times[first:last],
-    )  # fmt: skip
-
-
 def in_order(batches: Iterable[PayloadBatch]) -> PayloadBatch:
-    """All messages of one partition's batches by position, each position once.
+    """All messages of one partition's or shard's batches in its order, each position once.
 
     Raises:
         ValueError: there are none.
@@ -132,16 +140,31 @@ def in_order(batches: Iterable[PayloadBatch]) -> PayloadBatch:
     some = list(batches)
     if not some:
         raise ValueError("no batches")
-    positions = np.concatenate([batch.positions for batch in some])
-    times = np.concatenate([batch.times for batch in some])
-    payloads = [payload for batch in some for payload in batch.payloads]
-    keys = [key for batch in some for key in batch.keys]
-    unique, order = np.unique(positions, return_index=True)
-    if len(unique) != len(positions) or not np.array_equal(order, np.arange(len(order))):
-        numbers = order.tolist()
-        positions, times = positions[order], times[order]
-        payloads, keys = [payloads[n] for n in numbers], [keys[n] for n in numbers]
-    return PayloadBatch(some[0].source, some[0].part, positions, payloads, keys, times)
+    if isinstance(some[0], KinesisBatch):
+        return in_sequence(batch for batch in some if isinstance(batch, KinesisBatch))
+    whole = some[0] if len(some) == 1 else _joined(some)
+    unique, order = np.unique(whole.positions, return_index=True)
+    if len(unique) == len(whole) and np.array_equal(order, np.arange(len(order))):
+        return whole
+    return some_of(whole, order)
+
+
+def _joined(some: Sequence[PayloadBatch]) -> PayloadBatch:
+    stamps = headers = None
+    if any(batch.stamps is not None for batch in some):
+        stamps = np.concatenate([batch.times if batch.stamps is None else batch.stamps for batch in some])
+    if any(batch.headers is not None for batch in some):
+        headers = [one for batch in some for one in (batch.headers or [()] * len(batch))]
+    return PayloadBatch(
+        some[0].source,
+        some[0].part,
+        np.concatenate([batch.positions for batch in some]),
+        [payload for batch in some for payload in batch.payloads],
+        [key for batch in some for key in batch.keys],
+        np.concatenate([batch.times for batch in some]),
+        headers,
+        stamps,
+    )
 
 
 def to_rows(batch: PayloadBatch) -> pa.RecordBatch:
@@ -155,19 +178,54 @@ def to_rows(batch: PayloadBatch) -> pa.RecordBatch:
         pa.array(np.asarray(batch.times, np.int64)).cast(schema.field("time").type),
         pa.array(batch.keys, pa.binary()),
         pa.array(batch.payloads, pa.binary()),
+        pa.array(batch.sequences if isinstance(batch, KinesisBatch) else [None] * count, pa.string()),
+        pa.array([_header_text(some) for some in batch.headers or [()] * count], pa.string()),
+        pa.array([None] * count if batch.stamps is None else batch.stamps, pa.int64()).cast(schema.field("stamp").type),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def to_payloads(rows: pa.RecordBatch) -> PayloadBatch:
-    """Rows of ArchivedMessage, of one partition, as messages."""
-    return PayloadBatch(
+    """Rows of ArchivedMessage, of one partition or shard, as messages."""
+    sequences, headers, stamps = (rows.column(name) for name in ("sequence", "headers", "stamp"))
+    columns = (
         rows.column("source")[0].as_py(),
         rows.column("part")[0].as_py(),
         rows.column("position").to_numpy().copy(),
         rows.column("payload").to_pylist(),
         rows.column("key").to_pylist(),
         rows.column("time").cast(pa.int64()).to_numpy().copy(),
+    )
+    if not sequences.null_count:
+        return KinesisBatch(*columns, sequences.to_pylist())
+    return PayloadBatch(
+        *columns,
+        None if headers.null_count == len(headers) else list(map(_headers, headers.to_pylist())),
+        None if stamps.null_count else stamps.cast(pa.int64()).to_numpy().copy(),
+    )
+
+
+def _header_text(headers: Headers) -> str | None:
+    return msgspec.json.encode(list(headers)).decode() if headers else None
+
+
+def _headers(text: str | None) -> Headers:
+    return tuple(_HEADERS.decode(text)) if text else ()
+
+
+def some_of(batch: PayloadBatch, numbers: NDArray[np.int64]) -> PayloadBatch:
+    """Some of a batch's messages."""
+    chosen: list[int] = numbers.tolist()
+    columns = (
+        batch.source, batch.part, batch.positions[numbers], [batch.payloads[n] for n in chosen],
+        [batch.keys[n] for n in chosen], batch.times[numbers],
+    )  # fmt: skip
+    if isinstance(batch, KinesisBatch):
+        return KinesisBatch(*columns, [batch.sequences[n] for n in chosen])
+    return PayloadBatch(
+        *columns,
+        None if batch.headers is None else [batch.headers[n] for n in chosen],
+        None if batch.stamps is None else batch.stamps[numbers],
     )
 
 
@@ -192,9 +250,23 @@ def write_block(writer: ObjectWriter, prefix: str, block: int, batches: Sequence
     found = writer.requests.head(f"{prefix}{name}{writer.ending}")
     if found is not None and int(found["Metadata"].get(_LAST, -1)) >= last:
         return ArchivedObject(name + writer.ending, 0, 0)
-    times = {_EARLIEST: str(int(batch.times.min())), _LATEST: str(int(batch.times.max())), _LAST: str(last)}
-    full, rows, stored = writer.write(name, [to_rows(batch)], times)
+    full, rows, stored = writer.write(name, [to_rows(batch)], _times(batch) | {_LAST: str(last)})
     return ArchivedObject(full, rows, stored.bytes)
+
+
+def write_run(writer: ObjectWriter, batches: Iterable[KinesisBatch]) -> ArchivedObject:
+    """Records of one shard as one object.
+
+    Raises:
+        ConnectorError: it could not be stored.
+    """
+    batch = in_sequence(batches)
+    full, rows, stored = writer.write(run_name(batch), [to_rows(batch)], _times(batch))
+    return ArchivedObject(full, rows, stored.bytes)
+
+
+def _times(batch: PayloadBatch) -> dict[str, str]:
+    return {_EARLIEST: str(int(batch.times.min())), _LATEST: str(int(batch.times.max()))}
 
 
 def times_of(metadata: Any) -> tuple[int, int] | None:

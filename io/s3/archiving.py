@@ -1,59 +1,54 @@
-"""ArchiveToS3 and ReadArchiveFromS3: payload batches to a raw archive, and back."""
+"""ArchiveToS3: payload batches to a raw archive."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
 from typing import Any, Final
 
 import apache_beam as beam
 import msgspec
 import numpy as np
 from apache_beam.coders import BytesCoder
-from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
-from apache_beam.transforms.window import GlobalWindows, TimestampedValue
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
-from thingbeam.io.files.blobs import DEAD_LETTERS
 from thingbeam.io.files.paths import Compression, Format, ending
-from thingbeam.io.files.records import read_records
+from thingbeam.io.kinesis.records import KinesisBatch
 from thingbeam.io.s3.archive import (
     ArchivedMessage,
     ArchivedObject,
     blocks_of,
     in_order,
-    span_of_name,
-    times_of,
-    to_payloads,
     write_block,
+    write_run,
 )
 from thingbeam.io.s3.location import S3Location, parse_s3_uri
-from thingbeam.io.s3.requests import Requests, check_bucket
-from thingbeam.io.s3.source import Time, micros_of_time
+from thingbeam.io.s3.requests import check_bucket
 from thingbeam.io.s3.writing import Objects, ObjectWriter
 from thingbeam.io.writing.policies import RetryPolicy
-from thingbeam.schemas.arrow import to_record_batch
 from thingbeam.schemas.durations import Duration, micros_of_duration
-from thingbeam.schemas.payloads import PayloadBatch
-from thingbeam.schemas.records import DeadLetter
+from thingbeam.schemas.payloads import PayloadBatch, PayloadBatchCoder
 
-__all__ = ["ArchiveToS3", "ReadArchiveFromS3"]
+__all__ = ["ArchiveToS3"]
 
-_BATCH_ROWS: Final = 2_000
 _END: Final = Timestamp(micros=MAX_TIMESTAMP.micros // 1_000_000 * 1_000_000 - 86_400_000_000)
 _LOST: Final = 60.0
+_FULL_BYTES: Final = 64 << 20
+"""Of a shard's records, an object: they have no blocks that would bound it."""
 
 
 class ArchiveToS3(beam.PTransform[Any, Any]):
-    """Messages of Kafka, as they came, to an archive of Avro, Parquet or JSON Lines.
+    """Messages of Kafka or Kinesis, as they came, to an archive of Avro, Parquet or JSON Lines.
 
-    Takes a PCollection of PayloadBatch (KafkaBatch), bounded or not; gives one of ArchivedObject.
+    Takes a PCollection of PayloadBatch (KafkaBatch, KinesisBatch, or both), bounded or not; gives one of
+    ArchivedObject.
 
     Guarantee: every message that comes in is in an object, at least once, and ReadArchiveFromS3 gives it once: objects
-    are named by topic, partition and fixed blocks of offsets, and no object is replaced by one that goes less far.
+    are named by topic, partition and fixed blocks of offsets, or by stream, shard and sequence numbers, and no object
+    is replaced by one that holds less.
     Messages of a block that is not full wait in state: where an engine's state does not outlive a crash, let the source
     commit behind them (`commit_margin=` of ReadFromKafka above `roll_after`).
 
@@ -61,7 +56,8 @@ class ArchiveToS3(beam.PTransform[Any, Any]):
         prefix: `s3://BUCKET/PREFIX?region=…`, or an S3Location.
         format: avro, parquet or jsonl.
         compression: None, gzip or zstd.
-        block: positions in a block, and so at most the messages of an object. The same for the life of an archive.
+        block: positions in a block, and so at most the messages of an object. The same for the life of an archive of
+            Kafka's. Of Kinesis, how many records make an object full; or 64 MiB.
         roll_after: for endless input, how long messages wait at most, by the clock, for their block to be full.
         part_bytes: objects larger than this, as stored, go in parts of it.
         in_flight: parts of one object that are sent at once.
@@ -107,7 +103,8 @@ class ArchiveToS3(beam.PTransform[Any, Any]):
         if not isinstance(batches.windowing.windowfn, GlobalWindows):
             batches |= "Unwindow" >> beam.WindowInto(GlobalWindows())
         if bounded:
-            done = (
+            runs = batches | "Runs" >> beam.ParDo(_WriteRuns(self._objects, size)).with_output_types(ArchivedObject)
+            blocks = (
                 batches
                 | "Cut" >> beam.FlatMap(lambda batch: _by_block(batch, size)).with_output_types(
                     tuple[tuple[str, str, int], PayloadBatch]
@@ -115,6 +112,7 @@ class ArchiveToS3(beam.PTransform[Any, Any]):
                 | "Group" >> beam.GroupByKey()
                 | "Write" >> beam.ParDo(_WriteBlock(self._objects)).with_output_types(ArchivedObject)
             )  # fmt: skip
+            done = (blocks, runs) | beam.Flatten()
         else:
             done = (
                 batches
@@ -126,18 +124,20 @@ class ArchiveToS3(beam.PTransform[Any, Any]):
 
 
 def _checked(batch: PayloadBatch) -> PayloadBatch:
-    """A batch whose positions say where its messages stand.
+    """A batch of which it is known what its positions mean.
 
     Raises:
-        TypeError: one of Kinesis, whose sequence numbers are too long and too sparse for blocks.
+        TypeError: of another source.
     """
-    if type(batch) is not PayloadBatch:
-        raise TypeError(f"ArchiveToS3 takes batches of Kafka's, by offset, not {type(batch).__name__}")
+    if type(batch) not in (PayloadBatch, KinesisBatch):
+        raise TypeError(f"ArchiveToS3 takes batches of Kafka's and Kinesis', not {type(batch).__name__}")
     return batch
 
 
 def _by_block(batch: PayloadBatch, size: int) -> Iterator[tuple[tuple[str, str, int], PayloadBatch]]:
-    for block, piece in blocks_of(_checked(batch), size):
+    if isinstance(_checked(batch), KinesisBatch):
+        return
+    for block, piece in blocks_of(batch, size):
         yield (batch.source, batch.part, block), piece
 
 
@@ -165,6 +165,32 @@ class _WriteBlock(_WritesBlocks):
         yield from self._write(group[0][2], group[1])
 
 
+class _WriteRuns(_WritesBlocks):
+    """Records of shards: what a bundle has, without a shuffle, since readers put together what overlaps."""
+
+    def __init__(self, objects: Objects, size: int) -> None:
+        super().__init__(objects)
+        self._size = size
+
+    def start_bundle(self) -> None:
+        """Nothing waits."""
+        self._waiting: dict[tuple[str, str], list[KinesisBatch]] = {}
+
+    def process(self, batch: PayloadBatch) -> Iterator[ArchivedObject]:
+        """Gather, and write what is full."""
+        if not isinstance(batch, KinesisBatch) or not len(batch):
+            return
+        some = self._waiting.setdefault((batch.source, batch.part), [])
+        some.append(batch)
+        if sum(map(len, some)) >= self._size or sum(one.nbytes for one in some) >= _FULL_BYTES:
+            yield write_run(self._writer, self._waiting.pop((batch.source, batch.part)))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Write the rest."""
+        for some in self._waiting.values():
+            yield GlobalWindows.windowed_value(write_run(self._writer, some))
+
+
 class _Gathered(msgspec.Struct, array_like=True):
     """Where a partition stands."""
 
@@ -173,6 +199,9 @@ class _Gathered(msgspec.Struct, array_like=True):
     """The highest block that has messages waiting."""
     due: float = 0.0
     """When the timer of processing time is set to."""
+    rows: int = 0
+    """Records of a shard that wait."""
+    bytes: int = 0
 
 
 class _GatherBlocks(_WritesBlocks):
@@ -198,12 +227,34 @@ class _GatherBlocks(_WritesBlocks):
         """Gather, and write blocks that are full."""
         encoded = cell.read()
         state = _GATHERED.decode(encoded) if encoded else _Gathered()
-        batch = PayloadBatch.decode(element[1])
+        batch = _CODER.decode(element[1])
         if not len(batch):
             return
+        if isinstance(batch, KinesisBatch):
+            yield from self._gather(state, element[1], batch, waiting)
+        else:
+            yield from self._cut(state, element[1], batch, waiting)
+        moment = self._clock()
+        if moment > state.due + _LOST or not state.due:
+            state.due = moment + self._after
+            roll.set(Timestamp(state.due))
+        end.set(_END)
+        cell.write(msgspec.msgpack.encode(state))
+
+    def _gather(self, state: _Gathered, encoded: bytes, batch: KinesisBatch, waiting: Any) -> Iterator[ArchivedObject]:
+        """Records of a shard: so many make an object."""
+        waiting.add(encoded)
+        state.rows += len(batch)
+        state.bytes += batch.nbytes
+        if state.rows >= self._size or state.bytes >= _FULL_BYTES:
+            yield from self._write_all(waiting)
+            state.rows = state.bytes = 0
+
+    def _cut(self, state: _Gathered, encoded: bytes, batch: PayloadBatch, waiting: Any) -> Iterator[ArchivedObject]:
+        """Messages of a partition: those of blocks before the highest go out."""
         highest = int(np.max(batch.positions)) // self._size * self._size
         if state.block >= 0 and highest > state.block:
-            pieces = [*map(PayloadBatch.decode, waiting.read()), batch]
+            pieces = [*map(_CODER.decode, waiting.read()), batch]
             waiting.clear()
             for block, some in _blocks(pieces, self._size).items():
                 if block < highest:
@@ -211,14 +262,8 @@ class _GatherBlocks(_WritesBlocks):
                 else:
                     waiting.add(in_order(some).encode())
         else:
-            waiting.add(element[1])
+            waiting.add(encoded)
         state.block = max(state.block, highest)
-        moment = self._clock()
-        if moment > state.due + _LOST or not state.due:
-            state.due = moment + self._after
-            roll.set(Timestamp(state.due))
-        end.set(_END)
-        cell.write(msgspec.msgpack.encode(state))
 
     @on_timer(ROLL)
     def roll(
@@ -235,12 +280,21 @@ class _GatherBlocks(_WritesBlocks):
         yield from self._all(cell, waiting)
 
     def _all(self, cell: Any, waiting: Any) -> Iterator[ArchivedObject]:
-        for block, some in _blocks(map(PayloadBatch.decode, waiting.read()), self._size).items():
-            yield from self._write(block, some)
-        waiting.clear()
+        yield from self._write_all(waiting)
         cell.clear()
 
+    def _write_all(self, waiting: Any) -> Iterator[ArchivedObject]:
+        some = list(map(_CODER.decode, waiting.read()))
+        runs = [batch for batch in some if isinstance(batch, KinesisBatch)]
+        if runs:
+            yield write_run(self._writer, runs)
+        else:
+            for block, pieces in _blocks(some, self._size).items():
+                yield from self._write(block, pieces)
+        waiting.clear()
 
+
+_CODER: Final = PayloadBatchCoder()
 _GATHERED: Final = msgspec.msgpack.Decoder(_Gathered)
 
 
@@ -250,125 +304,3 @@ def _blocks(batches: Iterable[PayloadBatch], size: int) -> dict[int, list[Payloa
         for block, piece in blocks_of(batch, size):
             found.setdefault(block, []).append(piece)
     return dict(sorted(found.items()))
-
-
-class ReadArchiveFromS3(beam.PTransform[Any, Any]):
-    """Read an archive that ArchiveToS3 wrote: by topic and partition, and by time.
-
-    Takes the pipeline, gives `batches` (PCollection of PayloadBatch, of one partition each and in its order) and
-    `dead_letters` (PCollection of DeadLetter, as ReadFromFiles gives). A batch is stamped with its earliest time. Each
-    message once, whatever was archived twice, or again where the runner tries a bundle again.
-
-    Args:
-        prefix: as ArchiveToS3 was given.
-        source: only this topic or stream.
-        part: only this partition, as `partition=3`; needs source.
-        start: messages with an earlier time are left out; objects that hold only such are not read, but each is asked.
-        stop: messages of that time or a later one are left out.
-        redact: blanks secrets out of what dead letters keep. Must be picklable.
-        check: ask the bucket when the pipeline is built.
-
-    Raises:
-        ValueError: an argument that cannot work.
-        ConnectorError: no such bucket, no permission, another region, expired credentials: as the pipeline is built.
-    """
-
-    def __init__(
-        self,
-        prefix: str | S3Location,
-        *,
-        source: str | None = None,
-        part: str | None = None,
-        start: Time | None = None,
-        stop: Time | None = None,
-        redact: Callable[[bytes], bytes] | None = None,
-        check: bool = True,
-    ) -> None:
-        super().__init__()
-        if part is not None and source is None:
-            raise ValueError("part needs source")
-        self._location = parse_s3_uri(prefix) if isinstance(prefix, str) else prefix
-        self._source, self._part = source, part
-        self._start = None if start is None else micros_of_time(start, "start")
-        self._stop = None if stop is None else micros_of_time(stop, "stop")
-        self._redact, self._check = redact, check
-
-    def expand(self, root: Any) -> Any:
-        """List, spread, read."""
-        if self._check:
-            check_bucket(self._location)
-        location, source, part, start, stop = self._location, self._source, self._part, self._start, self._stop
-
-        def plan(_: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
-            yield from _plan(Requests(location), source, part, start, stop)
-
-        return (
-            root
-            | "Prefix" >> beam.Create([None], reshuffle=False)
-            | "List" >> beam.FlatMap(plan).with_output_types(tuple[int, tuple[str, ...]])
-            | "Spread" >> beam.Reshuffle()
-            | "Read"
-            >> beam.ParDo(_ReadBlock(start, stop, self._redact))
-            .with_output_types(PayloadBatch, dead_letters=DeadLetter)
-            .with_outputs(DEAD_LETTERS, main="batches")
-        )
-
-
-def _plan(
-    requests: Requests, source: str | None, part: str | None, start: int | None, stop: int | None
-) -> Iterator[tuple[int, tuple[str, ...]]]:
-    location = requests.location
-    base = location.join("").key
-    spans = ((span_of_name(found.key[len(base) :]), found.key) for found in requests.list(base))
-    wanted = [
-        (span, key) for span, key in spans if span and source in (None, span.source) and part in (None, span.part)
-    ]
-    for (_, _, block), some in groupby(wanted, key=lambda one: one[0][:3]):
-        keys = [key for _, key in some]
-        if start is not None or stop is not None:
-            keys = [key for key in keys if _overlaps(requests, key, start, stop)]
-        if keys:
-            yield block, tuple(location.at(key).uri for key in keys)
-
-
-def _overlaps(requests: Requests, key: str, start: int | None, stop: int | None) -> bool:
-    found = requests.head(key)
-    times = None if found is None else times_of(found["Metadata"])
-    if times is None:
-        return True
-    return (start is None or times[1] >= start) and (stop is None or times[0] < stop)
-
-
-class _ReadBlock(beam.DoFn):
-    def __init__(self, start: int | None, stop: int | None, redact: Callable[[bytes], bytes] | None) -> None:
-        self._start, self._stop, self._redact = start, stop, redact
-
-    def process(self, block: tuple[int, tuple[str, ...]]) -> Iterator[Any]:
-        """The messages of a block's objects, each once."""
-        batches: list[PayloadBatch] = []
-        for uri in block[1]:
-            for some in read_records((uri, 0, -1), ArchivedMessage):
-                if isinstance(some, DeadLetter):
-                    payload = self._redact(some.payload) if self._redact else some.payload
-                    yield TaggedOutput(DEAD_LETTERS, some._replace(payload=payload))
-                    continue
-                rows = to_record_batch(some, ArchivedMessage) if isinstance(some, list) else some
-                if rows.num_rows:
-                    batches.append(to_payloads(rows))
-        if not batches:
-            return
-        whole = in_order(batches)
-        keep = np.ones(len(whole), bool)
-        if self._start is not None:
-            keep &= whole.times >= self._start
-        if self._stop is not None:
-            keep &= whole.times < self._stop
-        numbers = np.flatnonzero(keep)
-        for at in range(0, len(numbers), _BATCH_ROWS):
-            some_numbers = numbers[at : at + _BATCH_ROWS]
-            chosen = some_numbers.tolist()
-            batch = PayloadBatch(
-                whole.source, whole.part, whole.positions[some_numbers], [whole.payloads[n] for n in chosen],
-                [whole.keys[n] for n in chosen], whole.times[some_numbers],
-            )  # fmt: skip
-            yield TimestampedValue(batch, batch.earliest)

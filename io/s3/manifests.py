@@ -16,7 +16,10 @@ from thingbeam.io.s3.names import ALL, COMMITTED, LONGEST, Window, manifest_name
 from thingbeam.io.s3.requests import ObjectMissingError, PreconditionError, Requests
 from thingbeam.io.s3.uploads import put
 
-__all__ = ["S3Object", "S3Window", "WindowManifest", "commit_window", "committed_windows", "merge_objects"]
+__all__ = [
+    "S3Object", "S3Window", "WindowManifest", "commit_window", "committed_windows", "decode_object", "encode_object",
+    "merge_objects",
+]  # fmt: skip
 
 _VERSION: Final = 1
 _TRIES: Final = 20
@@ -43,6 +46,16 @@ class S3Object(NamedTuple):
     def window(self) -> Window:
         """The period of its rows."""
         return Window(self.start, self.stop)
+
+
+def encode_object(one: S3Object) -> bytes:
+    """An object as bytes, for shuffles and state."""
+    return msgspec.msgpack.encode(tuple(one))
+
+
+def decode_object(encoded: bytes) -> S3Object:
+    """What `encode_object` made."""
+    return S3Object(*msgspec.msgpack.decode(encoded))
 
 
 class S3Window(NamedTuple):

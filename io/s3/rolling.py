@@ -22,7 +22,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
-from thingbeam.io.s3.manifests import S3Object, S3Window, commit_window
+from thingbeam.io.s3.manifests import S3Object, S3Window, commit_window, decode_object
 from thingbeam.io.s3.names import Window, time_text
 from thingbeam.io.s3.requests import Requests
 from thingbeam.io.s3.rows import batch_of, start_of
@@ -323,13 +323,13 @@ class CommitWindows(beam.DoFn):
 
     def process(
         self,
-        element: tuple[tuple[int, int], S3Object],
+        element: tuple[tuple[int, int], bytes],
         written: Any = beam.DoFn.StateParam(WRITTEN),
         timer: Any = beam.DoFn.TimerParam(WHOLE),
     ) -> None:
         """Keep it until then."""
-        (_, stop), one = element
-        written.add(msgspec.msgpack.encode(tuple(one)))
+        (_, stop), encoded = element
+        written.add(encoded)
         # Past the timers at which the shards' last parts are written, which hold the watermark until they have fired.
         timer.set(Timestamp(micros=min(stop + self._lateness + _AFTER, _LAST)))
 
@@ -338,7 +338,7 @@ class CommitWindows(beam.DoFn):
         self, window: Any = beam.DoFn.KeyParam, written: Any = beam.DoFn.StateParam(WRITTEN)
     ) -> Iterator[S3Window]:
         """Write the manifest."""
-        objects = [S3Object(*msgspec.msgpack.decode(encoded)) for encoded in written.read()]
+        objects = list(map(decode_object, written.read()))
         written.clear()
         if objects:
             self._committed.inc()

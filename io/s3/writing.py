@@ -16,7 +16,7 @@ from apache_beam.utils.timestamp import Timestamp
 from thingbeam.io.files.formats import encode_batches
 from thingbeam.io.files.paths import Compression, Format, ending
 from thingbeam.io.s3.location import S3Location
-from thingbeam.io.s3.manifests import S3Object, S3Window, commit_window
+from thingbeam.io.s3.manifests import S3Object, S3Window, commit_window, decode_object
 from thingbeam.io.s3.names import ALL, Window, check_name, part_name, window_of_name
 from thingbeam.io.s3.requests import Requests
 from thingbeam.io.s3.rows import Cut, Cutter, batch_of, packed
@@ -255,9 +255,10 @@ class WriteManifests(beam.DoFn):
         """A connection for this copy."""
         self._requests = Requests(self._objects.location, self._objects.retry)
 
-    def process(self, group: tuple[tuple[int, int], Iterable[S3Object]]) -> Iterator[S3Window]:
+    def process(self, group: tuple[tuple[int, int], Iterable[bytes]]) -> Iterator[S3Window]:
         """Write it."""
         window, written = group
         record = self._objects.record_type.__name__
         self._committed.inc()
-        yield commit_window(self._requests, Window(*window), written, record, replace=True)
+        objects = list(map(decode_object, written))
+        yield commit_window(self._requests, Window(*window), objects, record, replace=True)

@@ -33,7 +33,7 @@ class Slot(Generic[R]):
     They are kept until the newest is stored: if that one can never be, the next is the newest.
     """
 
-    __slots__ = ("key", "older", "refusal", "revision", "row", "size", "stored", "tag")
+    __slots__ = ("behind", "key", "older", "refusal", "revision", "row", "size", "stored", "tag")
 
     def __init__(self, row: R, tag: Any, size: int, key: Hashable | None, revision: int) -> None:
         self.row = row
@@ -42,6 +42,8 @@ class Slot(Generic[R]):
         self.key = key
         self.revision = revision
         self.older: list[Slot[R]] | None = None
+        self.behind: Call[R] | None = None
+        """The call that had a row of this key, for which it waited."""
         self.refusal: Refused | None = None
         self.stored = False
         """Whether the store has this row; of one that is over and was not refused, it has a newer one."""

@@ -102,7 +102,7 @@ class BatchedWriter(Generic[R]):
             WriteError: rows that were not stored within the deadline.
             ConnectorError: no row ever will be.
         """
-        if self._slots:
+        while self._slots:
             self._send()
         while self._calls:
             self._collect(None)
@@ -142,7 +142,7 @@ class BatchedWriter(Generic[R]):
 
     def _put(self, slot: Slot[R]) -> None:
         """Into the batch, or into the next one where it is full."""
-        if self._slots and (len(self._slots) >= self._limits.rows or self._bytes + slot.size > self._limits.bytes):
+        while self._slots and (len(self._slots) >= self._limits.rows or self._bytes + slot.size > self._limits.bytes):
             self._send()
         if not self._slots:
             self._began = self._clock()
@@ -159,17 +159,20 @@ class BatchedWriter(Generic[R]):
         newer.older += older.older or ()
         newer.older.append(older)
         older.older = None
+        newer.behind = same.behind
         if newer is slot:
             self._slots.remove(same)
             self._bytes -= same.size
             self._put(slot)
 
     def _send(self) -> None:
+        """A call of the batch; what is underway by key in another waits in the next batch, for one step at least."""
         slots = self._slots
         self._new_batch()
         self._collect(0)
         if not self._busy.keys().isdisjoint(slot.key for slot in slots):
-            slots = self._without_older(slots)
+            slots = self._without_busy(slots)
+        slots = self._without_older(slots)
         while len(self._calls) >= self._batch.in_flight:
             self._collect(None)
         if not slots:
@@ -180,21 +183,35 @@ class BatchedWriter(Generic[R]):
                 self._busy[slot.key] = call
         self._calls[self._pool.submit(call.run)] = call
 
-    def _without_older(self, slots: list[Slot[R]]) -> list[Slot[R]]:
-        """Wait for the calls that have the same keys, and leave out what is older than what they stored."""
-        stored: dict[Hashable, int] = {}
+    def _without_busy(self, slots: list[Slot[R]]) -> list[Slot[R]]:
+        """Those that may go now, of which there is one; the others begin the next batch."""
         for slot in slots:
-            call = None if slot.key is None else self._busy.get(slot.key)
-            if call is not None:
-                while call in self._calls.values():
-                    self._collect(None)
-                stored |= {one.key: one.revision for one in call.slots if one.stored}
+            slot.behind = slot.behind if slot.key is None else self._busy.get(slot.key, slot.behind)
+        while not (free := [slot for slot in slots if slot.key is None or slot.key not in self._busy]):
+            self._collect(None)
+        for slot in slots:
+            if slot.key is not None and slot.key in self._busy:
+                self._put(slot)
+        return free
+
+    def _without_older(self, slots: list[Slot[R]]) -> list[Slot[R]]:
+        """Leave out what is older than what the call that it waited for has stored."""
+        stored: dict[Call[R], dict[Hashable, int]] = {}
         kept: list[Slot[R]] = []
         for slot in slots:
-            if slot.revision < stored.get(slot.key, slot.revision):
-                self._settle(slot)
-            else:
+            call, slot.behind = slot.behind, None
+            if call is not None and call not in stored:
+                stored[call] = {one.key: one.revision for one in call.slots if one.stored}
+            least = None if call is None else stored[call].get(slot.key)
+            if least is None or slot.revision >= least:
                 kept.append(slot)
+            else:
+                self._settle(slot)
+                continue
+            if least is not None and slot.older:
+                # Should this one be refused, they would take its place.
+                self._done += [Done(one.tag, one.row, "superseded") for one in slot.older if one.revision < least]
+                slot.older = [one for one in slot.older if one.revision >= least]
         return kept
 
     def _collect(self, timeout: float | None) -> None:

@@ -204,6 +204,25 @@ def test_unprocessed_items_are_sent_again_and_nothing_else(dynamodb: DynamoTable
     assert len(dynamodb.items(layout.name)) == 50
 
 
+def test_a_transaction_that_is_cancelled_without_reasons_is_made_again(dynamodb: DynamoTables) -> None:
+    """Nothing of it is stored, whatever the answer leaves out."""
+    layout = table(dynamodb)
+    asked: list[int] = []
+
+    def cancel(call: Call, forward: Forward) -> Answer:
+        if call.action != "TransactWriteItems":
+            return forward(call)
+        asked.append(len(json.loads(call.body)["TransactItems"]))
+        return aws_error("TransactionCanceledException", "no reasons") if len(asked) == 1 else forward(call)
+
+    with HttpProxy(dynamodb.address, cancel) as proxy:
+        written, _ = write(dynamodb, layout, [session(number) for number in range(20)], proxy.url,
+                           rows_per_transaction=25)  # fmt: skip
+    assert asked == [20, 20]
+    assert sum(result.stored for _, result in written) == 20
+    assert len(dynamodb.items(layout.name)) == 20
+
+
 def test_results_keep_time_and_window(dynamodb: DynamoTables) -> None:
     layout = table(dynamodb)
     with beam.Pipeline(FnApiRunner()) as pipeline:

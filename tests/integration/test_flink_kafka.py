@@ -7,20 +7,24 @@ is what DirectRunner makes of the same payloads. tests/fleet.py has the events a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fleet import Feeder, Sink, Tail, assert_exact, payloads, round_the_partitions, truth
-from kafka_running import committed
+from kafka_job import build
+from kafka_running import Output, committed, produce, wait_for
 from stack_fixtures import Broker, Cluster
 from stack_pipelines import fleet_history, fleet_job
 
@@ -199,6 +203,62 @@ if EVENTS >= 200_000:
                 fleet.finish(events, feeder)
         finally:
             fleet.end()
+
+
+@contextlib.contextmanager
+def windows_of(flink: Cluster, kafka: Broker, out: Path, **source: Any) -> Iterator[Callable[[], Output]]:
+    """A job that counts records in windows of five seconds, until the block ends; gives what it wrote so far."""
+    name = f"windows-{uuid.uuid4().hex[:8]}"
+    given = flink.options("PROCESS", checkpoint_ms=1000, parallelism=2, more=[f"--job_name={name}"])
+    pipeline = beam.Pipeline(options=PipelineOptions(given))
+    build(pipeline, {"servers": kafka.address, "out": str(out), "source": source, "windows": 5})
+    pipeline.run()
+    job = flink.rest.job(name).id
+    flink.rest.wait_for_tasks(job)
+    try:
+        yield lambda: Output.read(out)
+    finally:
+        flink.rest.cancel(job)
+
+
+def live(topic: str, partitions: list[int], count: int, late_s: float = 0.0) -> Iterator[tuple[str, int, bytes, int]]:
+    """Messages of now, or of a while ago."""
+    for number in range(count):
+        yield topic, partitions[number % len(partitions)], b"x", int((time.time() - late_s) * 1000)
+
+
+@pytest.mark.slow
+def test_an_idle_partition_of_eight_holds_no_window(flink: Cluster, kafka: Broker, tmp_path: Path) -> None:
+    topic, sent = kafka.topic("idle", PARTITIONS), 0
+    source = {"topics": topic, "out_of_orderness": "1s", "idle_after": "3s"}
+    with windows_of(flink, kafka, tmp_path / "out", **source) as output:
+        until = time.monotonic() + PATIENCE
+        while len(output().windows) < 2:
+            assert time.monotonic() < until, "no window closes while one partition is silent"
+            sent += produce(kafka.address, live(topic, list(range(7)), 70))
+            time.sleep(0.2)
+        # All fell silent: what is open closes too.
+        wait_for(lambda: sum(count for _, count in output().windows) == sent, PATIENCE, "the last window")
+        assert 7 not in output().offsets
+        assert len(dict(output().windows)) == len(output().windows), "each window closed once"
+
+
+@pytest.mark.slow
+def test_the_others_do_not_wait_for_a_partition_a_day_behind(flink: Cluster, kafka: Broker, tmp_path: Path) -> None:
+    """They go on by `max_delay`, and what the slow one has comes out all the same, though late for its windows."""
+    topic, sent, began = kafka.topic("behind", 2), 0, time.time()
+    source = {"topics": topic, "out_of_orderness": "1s", "max_delay": "4s"}
+    with windows_of(flink, kafka, tmp_path / "out", **source) as output:
+        until = time.monotonic() + PATIENCE
+        while sum(end > began for end, _ in output().windows) < 2:
+            assert time.monotonic() < until, "no window closes while one partition is a day behind"
+            sent += produce(kafka.address, live(topic, [1], 20, late_s=86_400))
+            sent += produce(kafka.address, live(topic, [0], 20))
+            time.sleep(0.2)
+        wait_for(lambda: len(output().values) >= sent, PATIENCE, "all records")
+        offsets = output().offsets
+        assert {number: len(some) for number, some in offsets.items()} == {0: sent // 2, 1: sent // 2}
+        assert {number: set(some) for number, some in offsets.items()} == {n: set(range(sent // 2)) for n in range(2)}
 
 
 @pytest.mark.slow

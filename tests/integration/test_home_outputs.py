@@ -16,17 +16,23 @@ import happybase
 import polars as pl
 import pytest
 
-from stack_fixtures import Cluster, DynamoTables, ObjectStore, Tables
+from kinesis_running import read_plainly
+from stack_fixtures import Cluster, DynamoTables, ObjectStore, Streams, Tables
 from thingbeam.io.dynamodb.layout import TableLayout
 from thingbeam.schemas.records import Activity, Session, Usage
 
 KINDS = ("activities", "sessions", "usage")
 
 
-def command(*arguments: str, **variables: str) -> str:
+def thingbeam(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs thingbeam as a person does."""
     called = [sys.executable, "-m", "thingbeam.runners.cli", *arguments]
-    done = subprocess.run(called, capture_output=True, text=True, env=os.environ | variables, timeout=240, check=False)
+    return subprocess.run(called, capture_output=True, text=True, env=os.environ | variables, timeout=240, check=False)
+
+
+def command(*arguments: str, **variables: str) -> str:
+    """What it says when all goes well."""
+    done = thingbeam(*arguments, **variables)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -68,6 +74,28 @@ def test_dynamodb(checkout: Path, expected: Path, dynamodb: DynamoTables) -> Non
         assert len({str(layout.key_item(item)) for item in items}) == len(items) == len(rows)
         assert sorted(item["start_local"]["S"] for item in items) == sorted(row["start_local"] for row in rows)
         assert re.search(rf"{len(rows):,} {kind}", said)
+
+
+def test_kinesis(checkout: Path, expected: Path, kinesis: Streams) -> None:
+    stream, config = kinesis.stream("results", shards=2), kinesis.config()
+    uri = f"kinesis://{stream}?region={config.region}&endpoint={config.endpoint}"
+    uri += f"&access_key={config.access_key}&secret_key={config.secret_key}"
+    said = home(checkout, uri)
+    newest: dict[tuple[str, ...], dict[str, Any]] = {}
+    for owner, data in read_plainly(kinesis.client(), stream):
+        found = json.loads(data)
+        record, key = found["record"], (found["kind"], *found["key"])
+        assert owner == record["device_id"] == found["key"][0]
+        if key not in newest or record["revision"] >= newest[key]["revision"]:
+            newest[key] = record
+    for kind in KINDS:
+        rows = [{**row, "revision": 0} for (of, *_), row in newest.items() if of == kind and not row["deleted"]]
+        assert sorted(rows, key=lambda row: json.dumps(row, sort_keys=True)) == rows_of(expected, kind)
+        assert re.search(rf"{len(rows):,} {kind}", said)
+    missing = uri.replace(stream, "none-such")
+    refused = thingbeam("run", "home", "--input", "x", "--output", missing, "--timezone", "Europe/Paris")
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
 
 
 def test_hbase(checkout: Path, expected: Path, hbase: Tables) -> None:

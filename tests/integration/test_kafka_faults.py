@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,17 @@ from typing import Any
 import apache_beam as beam
 import confluent_kafka
 import pytest
+from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from kafka_running import Output, collect, collected, committed, produce, running, wait_for
 from stack_fixtures import Broker
-from thingbeam.io.kafka import KafkaConfig, OAuth, Plain, ReadFromKafka, Scram, Tls
+from thingbeam.io.kafka import KafkaConfig, KafkaRecord, OAuth, Plain, ReadFromKafka, Scram, Tls
+from thingbeam.io.kafka.endpoint import KafkaSource
+from thingbeam.io.kafka.errors import TopicRecreatedError
+from thingbeam.io.kafka.reading import ReadSpan
+from thingbeam.io.kafka.records import KafkaPartition
 from thingbeam.runners.stack.components.kafka import PASSWORD, USER
 
 EVENTS = int(os.environ.get("THINGBEAM_TEST_EVENTS", "200000"))
@@ -210,5 +216,126 @@ def test_a_topic_that_is_deleted(kafka: Broker, tmp_path: Path, policy: str) -> 
             wait_for(lambda: job.process.poll() is not None, 60, "the end of the job")
             return
         time.sleep(2)
+        produce(kafka.address, iter([(other, 0, b"after", 0)]))
+        wait_for(lambda: "after" in Output.read(out).values, 40, "the other topic goes on", job)
+
+
+def make_anew(broker: Broker, topic: str, count: int) -> None:
+    """Deletes a topic, makes it again under its name, and fills it."""
+    admin = AdminClient({"bootstrap.servers": broker.address})
+    admin.delete_topics([topic])[topic].result()
+    while True:
+        try:
+            admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+            break
+        except confluent_kafka.KafkaException as error:
+            # It is being deleted still.
+            if error.args[0].code() != confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            time.sleep(0.05)
+    produce(broker.address, ((topic, 0, b"new-%d" % number, 0) for number in range(count)))
+
+
+MADE_ANEW = r"was deleted and made again \(its id is \S+ and was \S+\)"
+
+
+@pytest.mark.parametrize("fewer", [False, True], ids=["with more", "with fewer"])
+@pytest.mark.parametrize("policy", ["fail", "end"])
+def test_a_topic_that_is_made_anew_while_it_is_read(kafka: Broker, tmp_path: Path, policy: str, fewer: bool) -> None:
+    """The client would go on in the new one at the old offset, or say that it is out of range."""
+    topic, group, out = kafka.topic(), f"g{time.time_ns()}", tmp_path / "out"
+    produce(kafka.address, ((topic, 0, b"old-%d" % number, 0) for number in range(50)))
+    source = {"topics": topic, "group": group, "on_deleted": policy, "discover_every": "1s", "on_gap": "skip"}
+    count = 20 if fewer else 200
+    wanted = {f"new-{number}" for number in range(count)}
+    with running({"servers": kafka.address, "out": str(out), "source": source}, tmp_path) as job:
+        wait_for(lambda: len(Output.read(out).values) >= 50, 40, "the old topic", job)
+        make_anew(kafka, topic, count)
+        said = re.compile(MADE_ANEW)
+        wait_for(lambda: said.search(job.log.read_text()) is not None, 60, "a word about it")
+        if policy == "fail":
+            wait_for(lambda: job.process.poll() is not None, 60, "the end of the job")
+            return
+        wait_for(lambda: wanted <= set(Output.read(out).values), 40, "all of the new topic", job)
+        wait_for(lambda: committed(kafka.address, group, topic, 1) == {0: count}, 20, "its commits", job)
+
+
+@pytest.mark.parametrize("policy", ["fail", "end"])
+def test_a_topic_that_was_made_anew_between_two_runs(kafka: Broker, policy: str) -> None:
+    """The group's offset is of the old one: a broker forgets it with the topic, but not what came a moment later."""
+    topic, group = kafka.topic(), f"g{time.time_ns()}"
+    produce(kafka.address, ((topic, 0, b"old-%d" % number, 0) for number in range(50)))
+    assert len(read(kafka.address, topic, group=group)) == 50
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": kafka.address, "group.id": group})
+    held = consumer.committed([confluent_kafka.TopicPartition(topic, 0)], 20)
+    assert "topic=" in str(held[0].metadata)
+    make_anew(kafka, topic, 200)
+    consumer.commit(offsets=held, asynchronous=False)
+    consumer.close()
+    if policy == "fail":
+        with pytest.raises(Exception, match=MADE_ANEW):
+            read(kafka.address, topic, group=group)
+        with pytest.raises(Exception, match=MADE_ANEW):
+            read(kafka.address, topic, group=group, warm_up="1h")
+        return
+    found = read(kafka.address, topic, group=group, on_deleted=policy)
+    assert [record.value for record in found] == [b"new-%d" % number for number in range(200)]
+    assert read(kafka.address, topic, group=group) == [], "what the new one is committed to says its id"
+
+
+@pytest.mark.parametrize("policy", ["fail", "end"])
+def test_a_checkpoint_of_a_topic_that_was_made_anew(kafka: Broker, policy: Any) -> None:
+    """What a runner gives back after a restart: a span of the old topic."""
+    topic = kafka.topic()
+    produce(kafka.address, ((topic, 0, b"old-%d" % number, 0) for number in range(50)))
+    transform = ReadFromKafka(kafka.address, topic, stop="latest", on_deleted=policy)
+    old = transform.topic_ids()[topic]
+    read_span = ReadSpan(transform._selection, transform._how, "made-anew")
+    make_anew(kafka, topic, 200)
+    pipeline = beam.Pipeline(FnApiRunner())
+    spans = pipeline | beam.Create([KafkaPartition(topic, 0, 20, 50, old)])
+    name = collect(spans | beam.ParDo(read_span).with_output_types(KafkaRecord))
+    if policy == "fail":
+        with pytest.raises(Exception, match=MADE_ANEW):
+            pipeline.run()
+        return
+    result = pipeline.run()
+    result.wait_until_finish()
+    assert collected.pop(name) == []
+    found = result.metrics().query(MetricsFilter().with_name("skipped_offsets"))["counters"]
+    assert [counter.committed for counter in found] == [30], "the rest of the old one is gone, and is counted"
+
+
+def test_latest_of_a_topic_that_was_made_anew(kafka: Broker) -> None:
+    """Where a relaunch begins: the first launch said `latest`, and all of the new topic came later."""
+    topic = kafka.topic()
+    produce(kafka.address, ((topic, 0, b"old-%d" % number, 0) for number in range(50)))
+    uri = f"{kafka.uri}/{topic}?start=latest"
+    pinned = KafkaSource(uri).pinned()
+    assert options_after(KafkaSource(uri), pinned) == {(topic, 0): 50}
+    make_anew(kafka, topic, 200)
+    with pytest.raises(TopicRecreatedError, match=MADE_ANEW):
+        KafkaSource(uri).restart(pinned)
+    assert options_after(KafkaSource(f"{uri}&on_deleted=end"), pinned) == {(topic, 0): 0}
+
+
+def options_after(source: KafkaSource, pinned: str) -> Any:
+    """The offsets at which a relaunch begins."""
+    again = source.restart(pinned).source
+    assert isinstance(again, KafkaSource)
+    return again._parsed.options["offsets"]
+
+
+def test_a_named_topic_that_is_deleted_ends_alone(kafka: Broker, tmp_path: Path) -> None:
+    """With on_deleted="end" the search for new partitions does not take it amiss either."""
+    topic, other, out = kafka.topic("going"), kafka.topic("staying"), tmp_path / "out"
+    produce(kafka.address, ((name, 0, b"before", 0) for name in (topic, other)))
+    source = {"topics": [topic, other], "on_deleted": "end", "discover_every": "1s"}
+    with running({"servers": kafka.address, "out": str(out), "source": source}, tmp_path) as job:
+        wait_for(lambda: len(Output.read(out).values) >= 2, 40, "both topics", job)
+        admin = AdminClient({"bootstrap.servers": kafka.address})
+        admin.delete_topics([topic])[topic].result()
+        wait_for(lambda: "its partition ends" in job.log.read_text(), 60, "a word about it", job)
+        time.sleep(3)
         produce(kafka.address, iter([(other, 0, b"after", 0)]))
         wait_for(lambda: "after" in Output.read(out).values, 40, "the other topic goes on", job)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import apache_beam as beam
@@ -23,7 +24,9 @@ from kafka_running import Output, collect, collected, committed, produce, runnin
 from stack_fixtures import Broker
 from thingbeam.io.kafka import JsonTime, KafkaBatch, KafkaConfig, KafkaRecord, ReadFromKafka
 from thingbeam.io.kafka.lag import lag
+from thingbeam.io.kafka.records import records_of
 from thingbeam.runners.lag_cli import lag as lag_command
+from thingbeam.schemas.payloads import PayloadBatch
 
 NOON = 1_769_860_800_000
 
@@ -91,6 +94,39 @@ def test_batches_hold_the_same(kafka: Broker) -> None:
         assert [value for batch in some for value in batch.payloads] == [b"%d/%d" % (number, n) for n in range(500)]
         assert np.concatenate([batch.positions for batch in some]).tolist() == list(range(500))
         assert np.concatenate([batch.times for batch in some]).tolist() == [(NOON + n) * 1000 for n in range(500)]
+
+
+@pytest.mark.parametrize(("event_time", "with_headers"), [(True, True), (False, True), (False, False)])
+def test_a_batch_says_all_that_records_say(kafka: Broker, event_time: bool, with_headers: bool) -> None:
+    """Tombstones, empty values and keys, headers that come twice or without a value, times in disorder."""
+    topic, chance = kafka.topic(partitions=2), Random(time.time_ns())
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.address})
+
+    def some_bytes() -> bytes | None:
+        return chance.choice(
+            [None, b"", chance.randbytes(chance.randrange(40)), b'{"at": %d}' % chance.randrange(10**9)]
+        )
+
+    for _ in range(700):
+        names = chance.choices(["trace", "", "é"], k=chance.choice([0, 0, 1, 3])) if with_headers else []
+        headers: Any = [(name, some_bytes()) for name in names]
+        stamp = NOON + chance.randrange(100_000)
+        producer.produce(topic, some_bytes(), some_bytes(), chance.randrange(2), timestamp=stamp, headers=headers)
+    assert producer.flush(20) == 0
+    how: dict[str, Any] = {"event_time": JsonTime("at")} if event_time else {}
+    records: list[KafkaRecord] = read(kafka, topic, **how)
+    batches: list[KafkaBatch] = read(kafka, topic, batches=True, batch_records=50, **how)
+    assert len(records) == 700
+    assert any(record.headers for record in records) is with_headers
+    coded = [PayloadBatch.decode(batch.encode()) for batch in batches]
+    for some in (batches, coded):
+        found = [record for batch in some for record in records_of(batch)]
+        by_place = {(record.partition, record.offset): record for record in found}
+        assert len(found) == 700
+        assert by_place == {(record.partition, record.offset): record for record in records}
+    if not with_headers:
+        assert all(batch.headers is None for batch in batches)
+    assert all((batch.stamps is None) is not event_time for batch in batches)
 
 
 def test_large_messages_make_small_batches(kafka: Broker) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kafka_running import wait_for
-from kinesis_running import Lines, Producer, merge_down_to, open_shards, put, read, running, shards, split_all
+from kinesis_running import Lines, Producer, Tail, merge_down_to, open_shards, put, read, running, shards, split_all
 from stack_fixtures import Streams
 from thingbeam.io.kinesis import FileCheckpoints
+
+ROWS = int(os.environ.get("THINGBEAM_TEST_ROWS", "20000"))
+KEYS = 40 if ROWS < 100_000 else 400
+SOME = ROWS // 40
+PATIENCE_S = 60 + ROWS / 1_000
 
 
 def first_seen(numbers: list[int]) -> list[int]:
@@ -40,39 +47,39 @@ def job_of(kinesis: Streams, stream: str, folder: Path, *, store: bool, **source
 def test_split_and_merged_while_it_is_read_and_the_reader_killed(
     kinesis: Streams, tmp_path: Path, batches: bool
 ) -> None:
-    stream, client, out = kinesis.stream(shards=4), kinesis.client(), tmp_path / "out"
+    """A third of the records each: into 4 shards, while they are split to 8, and while those are merged to 2."""
+    stream, client, out = kinesis.stream(shards=4), kinesis.client(), Tail(tmp_path / "out")
     job = job_of(kinesis, stream, tmp_path, store=True, batches=batches)
     begins: list[int] = []
 
-    def read_on(until: int, *, kill: bool) -> None:
-        begins.append(len(Lines(out)))
+    def read_until(records: int, then: Callable[[], None] = lambda: None) -> None:
+        """Read, do what is to be done while it reads, read some more, and die."""
+        begins.append(len(out))
         with running(job, tmp_path) as running_job:
-            wait_for(lambda: len(Lines(out)) >= until, 60, "records", running_job)
-            if kill:
-                running_job.kill()
+            wait_for(lambda: len(out) >= begins[-1] + records, PATIENCE_S, "records", running_job)
+            then()
+            wait_for(lambda: len(out) >= begins[-1] + records + SOME, PATIENCE_S, "more records", running_job)
+            running_job.kill()
 
-    with Producer(client, stream) as producer:
-        read_on(500, kill=True)
-        split_all(client, stream)
+    with Producer(client, stream, KEYS, KEYS, most=ROWS // 3) as producer:
+        read_until(SOME)
+        producer.allow(2 * ROWS // 3)
+        read_until(ROWS // 3, lambda: split_all(client, stream))
         assert len(open_shards(client, stream)) == 8
-        read_on(len(Lines(out)) + 500, kill=True)
-        merge_down_to(client, stream, 2)
-        read_on(len(Lines(out)) + 500, kill=True)
+        producer.allow(ROWS)
+        read_until(ROWS // 3, lambda: merge_down_to(client, stream, 2))
         assert len(open_shards(client, stream)) == 2
+        begins.append(len(out))
+        with running(job, tmp_path) as last:
+            wait_for(lambda: producer.total >= ROWS, PATIENCE_S, "all are put", last)
+            wait_for(lambda: out.distinct() == producer.total, PATIENCE_S, "all records", last)
     assert len(shards(client, stream)) == 18
-    begins.append(len(Lines(out)))
-    with running(job, tmp_path) as last:
-        wait_for(lambda: Lines(out).counts() == producer.counts, 60, "all records", last)
-    for key, numbers in Lines(out).by_key().items():
+    for key, numbers in Tail.by_key(out.rows).items():
         assert first_seen(numbers) == list(range(producer.counts[key])), key
     for begin, end in zip(begins, [*begins[1:], None], strict=True):
-        run = Lines(out, begin).rows[: None if end is None else end - begin]
-        by_key: dict[str, list[int]] = {}
-        for row in run:
-            by_key.setdefault(row[3], []).append(int(row[4]))
-        assert all(backwards(numbers) == 0 for numbers in by_key.values())
+        assert all(backwards(numbers) == 0 for numbers in Tail.by_key(out.rows[begin:end]).values())
     # What was finalised before the last kill is not read again.
-    assert len(Lines(out)) < 2 * producer.total
+    assert len(out) < 2 * producer.total
 
 
 def test_followed_by_one_worker_without_a_store(kinesis: Streams, tmp_path: Path) -> None:

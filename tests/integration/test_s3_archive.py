@@ -17,8 +17,10 @@ from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.utils.timestamp import Timestamp
 
 from kafka_running import collect, collected
-from stack_fixtures import ObjectStore, or_skip
-from thingbeam.io import ArchiveToS3, ReadArchiveFromS3, WriteToS3
+from kinesis_running import put
+from stack_fixtures import ObjectStore, Streams, or_skip
+from thingbeam.io import ArchiveToS3, ReadArchiveFromS3, ReadFromKinesis, WriteToS3
+from thingbeam.io.kinesis import KinesisBatch
 from thingbeam.runners.prism import prism
 from thingbeam.schemas import Event
 from thingbeam.schemas.payloads import PayloadBatch, PayloadBatchCoder
@@ -167,6 +169,89 @@ def test_rows_of_a_slow_stream_roll_by_the_clock(engine: str, s3: ObjectStore, p
     assert sum(one.rows for one in windows) == count
 
 
+def records(first: int, last: int, shard: int = 0) -> KinesisBatch:
+    """Records of a shard that follow from their numbers; every fourth pair came in one aggregate."""
+    numbers = range(first, last)
+    return KinesisBatch(
+        "stream",
+        f"shard=shardId-{shard:012d}",
+        np.array([n % 8 - 6 if n % 8 >= 6 else -1 for n in numbers], np.int64),
+        [f"{shard} {n}".encode() for n in numbers],
+        [b"k%d" % (n % 5) for n in numbers],
+        np.array(numbers, np.int64) * SECOND,
+        [str((n - 1 if n % 8 == 7 else n) * 10**52 + shard) for n in numbers],
+    )
+
+
+def read_shards(uri: str, **options: Any) -> dict[str, list[tuple[str, int, Any, Any, int]]]:
+    """Sequence, place, data, key and time by shard, in its order."""
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        found = pipeline | ReadArchiveFromS3(uri, **options)
+        name = collect(found.batches)
+    rows: dict[str, list[tuple[str, int, Any, Any, int]]] = {}
+    for batch in sorted(collected.pop(name), key=lambda batch: int(batch.sequences[0])):
+        rows.setdefault(batch.part, []).extend(shard_rows(batch))
+    return rows
+
+
+def shard_rows(batch: KinesisBatch) -> list[tuple[str, int, Any, Any, int]]:
+    """Of one batch."""
+    columns = batch.sequences, batch.positions.tolist(), batch.payloads, batch.keys, batch.times.tolist()
+    return list(zip(*columns, strict=True))
+
+
+def test_shards_of_kinesis_beside_partitions_of_kafka(s3: ObjectStore, place: str) -> None:
+    """Written again from further back, in other pieces, and read once, as what they were."""
+    write(place, [records(at, at + 100, shard) for shard in (0, 1) for at in range(0, 900, 100)], block=250)
+    before = names(s3, place)
+    write(place, [records(0, 300), messages(0, 500), records(250, 1_200)], block=250)
+    assert set(before) <= set(names(s3, place)), "what holds more stays"
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        kinds = collect((pipeline | ReadArchiveFromS3(place)).batches | beam.Map(lambda batch: type(batch).__name__))
+    assert set(collected.pop(kinds)) == {"KinesisBatch", "PayloadBatch"}
+    assert read(place, source="events") == {("events", "partition=0"): tuples(messages(0, 500))}
+    assert read_shards(place, source="stream") == {
+        "shard=shardId-000000000000": shard_rows(records(0, 1_200)),
+        "shard=shardId-000000000001": shard_rows(records(0, 900, 1)),
+    }
+    some = read_shards(
+        place, source="stream", part="shard=shardId-000000000000", start=Timestamp(100), stop=Timestamp(700)
+    )
+    assert some == {"shard=shardId-000000000000": shard_rows(records(100, 700))}
+
+
+def test_a_stream_of_both(engine: str, s3: ObjectStore, place: str) -> None:
+    """One PCollection holds batches of both; an engine brings them through its own coders."""
+    start = float(int(time.time()) + 2)
+    with streaming(engine) as pipeline:
+        impulses = pipeline | PeriodicImpulse(Timestamp(start), Timestamp(start + 4), 0.5, apply_windowing=False)
+        batches = impulses | beam.FlatMap(
+            lambda _, at=beam.DoFn.TimestampParam: [
+                make(260 * round(2 * (float(at) - start)), 260 * round(2 * (float(at) - start)) + 260)
+                for make in (messages, records)
+            ]
+        ).with_output_types(PayloadBatch)
+        batches | beam.Reshuffle() | ArchiveToS3(place, block=500, roll_after="2s")
+    assert 8 <= len(names(s3, place)) <= 20
+    assert read(place, source="events") == {("events", "partition=0"): tuples(messages(0, 2_080))}
+    assert read_shards(place, source="stream") == {"shard=shardId-000000000000": shard_rows(records(0, 2_080))}
+
+
+def test_what_a_stream_held_comes_back(kinesis: Streams, s3: ObjectStore, place: str) -> None:
+    """Read from Kinesis, archived, and read from the archive as it would have been from Kinesis."""
+    stream = kinesis.stream(shards=2)
+    put(kinesis.client(), stream, [(f"k{n % 9}", b"%d" % n) for n in range(1_000)])
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        batches = pipeline | ReadFromKinesis(stream, kinesis.config(), stop="latest", batches=True, batch_records=70)
+        direct = collect(batches)
+        _ = batches | ArchiveToS3(place)
+    expected: dict[str, list[tuple[str, int, Any, Any, int]]] = {}
+    for batch in sorted(collected.pop(direct), key=lambda batch: int(batch.sequences[0])):
+        expected.setdefault(batch.part, []).extend(shard_rows(batch))
+    assert read_shards(place, source=stream) == expected
+    assert sum(map(len, expected.values())) == 1_000
+
+
 class Other(PayloadBatch):
     """A batch whose positions mean something else."""
 
@@ -174,6 +259,6 @@ class Other(PayloadBatch):
 def test_batches_of_other_kinds_are_refused(place: str) -> None:
     plain = messages(0, 3)
     parts = plain.source, plain.part, plain.positions, plain.payloads, plain.keys, plain.times
-    said = "takes batches of Kafka's, by offset, not Other"
+    said = "takes batches of Kafka's and Kinesis', not Other"
     with pytest.raises(Exception, match=said), beam.Pipeline(FnApiRunner()) as pipeline:
         pipeline | beam.Create([0]) | beam.FlatMap(lambda _: [Other(*parts)]) | ArchiveToS3(place)

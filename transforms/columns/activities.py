@@ -176,7 +176,7 @@ def _signs(rows: SortedRows, keep: Ints, roles: list[Role | None]) -> Ints:
     words, table = state_words(rows, keep)
     signs = np.full(len(keep), _NEITHER)
     codes = rows.description[keep]
-    for code in np.unique(codes).tolist():
+    for code in np.flatnonzero(np.bincount(codes)).tolist():
         role, at = roles[code], codes == code
         if role is None:
             continue

@@ -9,7 +9,15 @@ import numpy as np
 from thingbeam.schemas.batch import TEXT_TYPES, Description
 from thingbeam.schemas.names import Words, hash_text
 from thingbeam.transforms.columns.closing import Columns
-from thingbeam.transforms.columns.rows import Bools, Ints, SortedRows, device_codes, factorize, stable_order
+from thingbeam.transforms.columns.rows import (
+    Bools,
+    Ints,
+    SortedRows,
+    device_codes,
+    factorize,
+    segment_starts,
+    stable_order,
+)
 from thingbeam.transforms.columns.zones import DAY
 
 __all__ = ["DEVICE_STATE", "Liveness"]
@@ -95,7 +103,11 @@ class Liveness(NamedTuple):
         known = len(self.time)
         if not known:
             return np.full(len(high), -1)
-        code, _ = factorize(np.concatenate((self.high, high)), np.concatenate((self.low, low)))
+        # Events stand by device, in the order of the codes: each device is coded once.
+        heads = np.flatnonzero(segment_starts(self.high, self.low))
+        code, _ = factorize(np.concatenate((self.high[heads], high)), np.concatenate((self.low[heads], low)))
+        events = np.repeat(code[: len(heads)], np.diff(heads, append=known))
+        code = np.concatenate((events, code[len(heads) :]))
         moments = np.concatenate((self.time, instants))
         earliest = int(moments.min())
         span_bits = int(moments.max() - earliest).bit_length() + 1

@@ -1,5 +1,6 @@
 """Lines to rows, fast: SmartThings device events decoded many at a time; everything else by the plain parser.
 
+What has the form of a line that was decoded before is read without decoding (`forms`). Of the others,
 msgspec decodes some tens of lines in one call into structs that hold just what is read. Where a line among them is
 anything else, they are decoded one by one; and each line that is still not a plain device event, or has a field that
 needs a second look, goes to `parse_each`. So what `parse_each` says is what comes out.
@@ -21,6 +22,7 @@ from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.payloads import PayloadBatch
 from thingbeam.schemas.records import DeadLetter, Event
+from thingbeam.transforms.columns.forms import Forms
 from thingbeam.transforms.columns.plain import Descriptions, PlainEvents, decode
 from thingbeam.transforms.envelopes import Context, Failure, Limits, parse_each, redact
 
@@ -89,6 +91,7 @@ class BlobParser:
         self._limits = limits
         self._step = step
         self._descriptions = Descriptions()
+        self._forms = Forms(limits)
 
     def parse(self, blob: Blob, position: Callable[[int], str] | None = None) -> Parsed:
         """All events of a blob, and its dead letters.
@@ -98,24 +101,29 @@ class BlobParser:
             position: says, for a dead letter, where the line stood that begins at an offset of the blob's data. By
                 default that is its offset in the source.
         """
+        alike = self._forms.take(blob.data)
+        data = alike.rest
         plain = PlainEvents(self._descriptions, self._context.home_id)
         spans: list[_Span] = []
         slow: list[tuple[int, bytes]] = []
-        for start, stop, records in _decoded(blob.data, self._limits):
+        for start, stop, records in _decoded(data, self._limits):
             if records is None:
-                slow += _lines(blob.data, start, stop)
+                slow += _lines(data, start, stop)
             else:
                 spans.append(_Span(len(plain), start, stop))
                 plain.add(records)
-        lines = len(plain) + len(slow)
+        lines = len(alike.batch) + len(plain) + len(slow)
         batch, good = plain.batch(self._limits.earliest.micros, self._limits.latest.micros)
         if not good.all():
-            slow += _lines_of(blob.data, spans, np.flatnonzero(~good).tolist())
+            slow += _lines_of(data, spans, np.flatnonzero(~good).tolist())
             slow.sort()
+        if len(alike.batch):
+            batch = EventBatch.concatenate((alike.batch, batch))
         events: list[Event] = []
         dead: list[DeadLetter] = []
         failed = empty = 0
-        for offset, line in slow:
+        for at, line in slow:
+            offset = alike.origin(at)
             where = f"offset={blob.offset + offset}" if position is None else position(offset)
             some, letters = self.parse_line(line, blob.source, where)
             events += some

@@ -18,7 +18,7 @@ from thingbeam.transforms.columns.rows import Bools, Ints
 from thingbeam.transforms.columns.times import micros_of_texts
 from thingbeam.transforms.envelopes import Limits
 
-__all__ = ["Descriptions", "PlainEvents", "decode"]
+__all__ = ["Descriptions", "PlainEvents", "decode", "decode_plain", "description_of"]
 
 _EXACT: Final = 1 << 53
 _TYPES: Final[dict[type, str]] = {
@@ -137,6 +137,30 @@ def _decode_loosely(chunk: memoryview, limits: Limits) -> list[Any] | None:
     return None if any(line.count(b"{") + line.count(b"[") > limits.max_depth for line in lines) else records
 
 
+def decode_plain(data: bytes, start: int, stop: int, limits: Limits) -> Any | None:
+    """One line, if it is a plain device event of nothing but fields that we know, whose data says nothing."""
+    records = decode(data, start, stop, limits)
+    if not records or len(records) > 1 or not isinstance(records[0], _PlainLine):
+        return None
+    said = records[0].deviceEvent.data
+    return None if said and not _says_nothing(said) else records[0]
+
+
+def description_of(event: Any) -> Description:
+    """What an event that was decoded has in common with others."""
+    return Description(
+        "DEVICE_EVENT",
+        event.componentId or "main",
+        event.capability,
+        event.attribute,
+        _TYPES.get(event.value.__class__, "json"),
+        event.unit or None,
+        event.stateChange,
+        None,
+        None,
+    )
+
+
 class Descriptions:
     """What events have in common with others, each numbered; remembered from blob to blob."""
 
@@ -160,15 +184,11 @@ class Descriptions:
             key = (e.componentId, e.capability, e.attribute, e.value.__class__, e.unit, e.stateChange)
             if key in self.numbers:
                 continue
-            component, capability, attribute, kind, unit, change = key
-            value_type = _TYPES.get(kind, "json")
-            description = Description(
-                "DEVICE_EVENT", component or "main", capability, attribute, value_type, unit or None, change, None, None
-            )
+            description = description_of(e)
             self.numbers[key] = len(self.descriptions)
             self.descriptions.append(description)
             words.append(hash_description(description))
-            kinds.append(_KINDS.get(kind, _STRUCTURE))
+            kinds.append(_KINDS.get(e.value.__class__, _STRUCTURE))
         self.words, self.kinds = np.array(words, np.uint64), np.array(kinds, np.uint8)
 
 
@@ -248,7 +268,7 @@ class PlainEvents:
         name_ids(rows, "event", ids, names)
         name_ids(rows, "home", homes, names)
         rows["description"] = self._known.words[described]
-        for number in np.unique(described).tolist():
+        for number in np.flatnonzero(np.bincount(described)).tolist():
             names.descriptions[int(self._known.words[number])] = self._known.descriptions[number]
         rows["value"] = _value_words(values, kinds, names.texts)
         return EventBatch(rows, names), good

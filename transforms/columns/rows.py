@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _FEW: Final = 256
-"""Of fewer, a set is found sooner than by numpy."""
+"""Of so many, a set is found sooner than by numpy."""
 _PER_ROW: Final = ("device", "time", "event_high", "event_low", "home_high", "home_low", "value", "description")
 
 
@@ -84,9 +84,15 @@ def factorize(high: Words, low: Words) -> tuple[Ints, Ints]:
 
 def distinct_codes(words: Words) -> tuple[Words, Ints]:
     """The distinct words, ascending, and for each word its place among them; for words of which few are distinct."""
-    few = len(words) < _FEW
-    distinct = np.array(sorted(set(words.tolist())), words.dtype) if few else np.unique(words)
-    return distinct, np.searchsorted(distinct, words)
+    # The first ones mostly are all there are; it costs less to see that of the others than to find them out anew.
+    distinct = np.array(sorted(set(words[:_FEW].tolist())), words.dtype)
+    while len(words):
+        places = np.searchsorted(distinct, words)
+        missing = distinct.take(places, mode="clip") != words
+        if not missing.any():
+            return distinct, places
+        distinct = np.union1d(distinct, words[missing])
+    return distinct, np.zeros(0, np.int64)
 
 
 def series_order(device: Ints, words: Words) -> tuple[Ints, Ints]:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thingbeam.transforms.columns.rows import Bools, Ints
 from thingbeam.transforms.envelopes import micros_of
 
-__all__ = ["micros_of_texts"]
+__all__ = ["MILLIS_DIGITS", "micros_of_millis_digits", "micros_of_octets", "micros_of_texts"]
 
+MILLIS_DIGITS: Final = 13
+"""Of a number of milliseconds since 1970, for the next centuries."""
 _SECONDS: Final = 20
 """The length of 2026-03-01T00:00:00Z."""
 _LONGEST: Final = _SECONDS + 1 + 9
@@ -57,12 +60,23 @@ def _of_lengths(texts: Sequence[str]) -> tuple[Ints, Bools]:
 
 def _of_one_length(texts: Sequence[str], length: int) -> tuple[Ints, Bools]:
     """Those of the texts that are in UTC and plain, all of which are so long."""
-    count = len(texts)
     joined = "".join(texts)
-    if not (length == _SECONDS or _SECONDS + 2 <= length <= _LONGEST) or not joined.isascii():
+    if not length or not joined.isascii():
+        return np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
+    return micros_of_octets(np.frombuffer(joined.encode(), np.uint8).reshape(-1, length))
+
+
+def micros_of_octets(octets: NDArray[np.uint8]) -> tuple[Ints, Bools]:
+    """What `micros_of_texts` gives for texts of one length, a row of bytes each, that are in UTC and plain.
+
+    Returns:
+        Microseconds since 1970, anything where a text is not such; and which of the texts are.
+    """
+    count, length = octets.shape
+    if not (length == _SECONDS or _SECONDS + 2 <= length <= _LONGEST):
         return np.zeros(count, np.int64), np.zeros(count, np.bool_)
     # One row for each place in the text: what follows works on whole rows.
-    places = np.ascontiguousarray(np.frombuffer(joined.encode(), np.uint8).reshape(count, length).T)
+    places = np.ascontiguousarray(octets.T)
     digits = places[_DIGITS] - _ZERO
     good = digits.max(axis=0) < 10
     for place, mark in _MARKS:
@@ -82,6 +96,14 @@ def _of_one_length(texts: Sequence[str], length: int) -> tuple[Ints, Bools]:
         for place in range(min(6, length - _SECONDS - 1)):
             micros += (places[20 + place] - _ZERO).astype(np.int64) * 10 ** (5 - place)
     return micros, good
+
+
+def micros_of_millis_digits(octets: NDArray[np.uint8]) -> tuple[Ints, Bools]:
+    """Milliseconds since 1970 in as many digits for each, the first not 0, as microseconds; and which are such."""
+    digits = octets - _ZERO
+    good: Bools = (digits.max(axis=1) < 10) & (digits[:, 0] != 0)
+    powers = 10 ** np.arange(octets.shape[1] - 1, -1, -1, dtype=np.int64)
+    return digits.astype(np.int64) @ powers * 1000, good
 
 
 @functools.cache

@@ -217,7 +217,9 @@ class UsageColumns(NamedTuple):
         carried_in = ~pieces["within"]
         expired = carried_in & (starts >= time + self.retention)
         waiting = carried_in & last[point] & (starts >= periods.cut[point])
-        pieces = {name: column[~(expired | waiting)] for name, column in pieces.items()}
+        nothing = expired | waiting
+        if nothing.any():
+            pieces = {name: column[~nothing] for name, column in pieces.items()}
         silent = ~_any_in_group(points, pieces)
         if silent.any():
             at = np.flatnonzero(silent)

@@ -10,7 +10,7 @@ from apache_beam.utils.timestamp import Timestamp
 from thingbeam.schemas.batch import Description
 from thingbeam.schemas.names import Words, hash_text
 from thingbeam.schemas.records import Event
-from thingbeam.transforms.columns.rows import Bools, Floats, Ints, SortedRows
+from thingbeam.transforms.columns.rows import Bools, Floats, Ints, SortedRows, distinct_codes
 from thingbeam.transforms.rules.roles import number_of, number_text
 
 __all__ = ["numbers", "state_words"]
@@ -26,7 +26,7 @@ def state_words(rows: SortedRows, at: Ints) -> tuple[Words, dict[int, str]]:
     value = rows.value[at]
     words = np.where(types == "string", value, np.uint64(0))
     table: dict[int, str] = {}
-    for word in np.unique(words).tolist():
+    for word in distinct_codes(words)[0].tolist():
         if word:
             table[word] = rows.names.texts[word]
     for mask, text_of in ((types == "boolean", _truth), (types == "number", number_text)):

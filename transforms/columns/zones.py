@@ -143,9 +143,9 @@ def rfc3339(times: Ints, zone: str | None = None) -> pa.Array:
         return pa.array([_text(at + offset, _suffix(offset) if zone else "Z") for at, offset in some], pa.string())
     seconds, micros = np.divmod(times + ahead, SECOND)
     days, seconds = np.divmod(seconds, 86_400)
-    distinct, day = np.unique(days, return_inverse=True)
+    distinct, day = _numbered(days)
     dates = np.array([f"{date}T" for date in distinct.view("M8[D]")], "S")
-    shown, suffix = np.unique(ahead, return_inverse=True)
+    shown, suffix = _numbered(ahead)
     suffixes = np.array([_suffix(value) if zone else "Z" for value in shown.tolist()], "S")
     digits = np.where(micros == 0, 0, np.where(micros % 1000 == 0, 1, 2))
     parts: list[pa.Array] = []
@@ -171,6 +171,14 @@ def rfc3339(times: Ints, zone: str | None = None) -> pa.Array:
     back = np.empty(len(times), np.int64)
     back[np.concatenate(places)] = np.arange(len(times))
     return pa.concat_arrays(parts).take(pa.array(back))
+
+
+def _numbered(values: Ints) -> tuple[Ints, Ints]:
+    """The distinct values, and for each its place among them. Mostly all are one, which is seen at once."""
+    if (values == values[0]).all():
+        return values[:1], np.zeros(len(values), np.int64)
+    distinct, places = np.unique(values, return_inverse=True)
+    return distinct, places
 
 
 @functools.cache

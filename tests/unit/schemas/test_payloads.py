@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.schemas.encoding import EncodingError
+from thingbeam.schemas.encoding import EncodingError, unpack
 from thingbeam.schemas.payloads import PayloadBatch
 
 values = st.one_of(st.none(), st.binary(max_size=20))
@@ -28,6 +30,34 @@ def test_the_coder_keeps_a_batch(messages: list[tuple[bytes | None, bytes | None
     coder = beam.coders.registry.get_coder(PayloadBatch)
     assert coder.decode(coder.encode(batch)) == batch
     assert coder.encode(coder.decode(coder.encode(batch))) == coder.encode(batch)
+
+
+headers = st.lists(st.tuples(st.text(max_size=5), values), max_size=3).map(tuple)
+
+
+@given(st.lists(st.tuples(values, headers, st.integers(0, 1 << 60)), max_size=20), st.booleans(), st.booleans())
+def test_the_coder_keeps_headers_and_stamps(messages: list[Any], with_headers: bool, with_stamps: bool) -> None:
+    batch = batch_of([value for value, _, _ in messages])
+    bare = batch.encode()
+    if with_headers:
+        batch.headers = [some for _, some, _ in messages]
+    if with_stamps:
+        batch.stamps = np.array([stamp for _, _, stamp in messages], np.int64)
+    encoded = batch.encode()
+    assert (encoded == bare) == (not with_headers and not with_stamps)
+    found = PayloadBatch.decode(encoded)
+    assert found == batch
+    assert (found == PayloadBatch.decode(bare)) == (not with_headers and not with_stamps)
+    assert found.encode() == encoded
+    assert found.headers is None or [tuple(some) for some in found.headers] == batch.headers
+
+
+def test_without_headers_it_is_what_an_earlier_release_wrote() -> None:
+    """Version 1, which such a release reads, too."""
+    encoded = batch_of([b"abc", None], [b"k", None]).encode()
+    version, columns = unpack(b"TBPB", 1, encoded)
+    assert version == 1
+    assert sorted(columns) == ["key_lengths", "keys", "lengths", "names", "payloads", "positions", "times"]
 
 
 def test_what_was_cut_is_refused() -> None:

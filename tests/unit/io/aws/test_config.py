@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, ParamValidationError
 
 from thingbeam import __version__
 from thingbeam.io.aws import AwsConfig, Role, WebIdentity
@@ -87,6 +88,14 @@ def test_settings_are_made_once_for_all() -> None:
         assert made.retries["total_max_attempts"] == 3
         assert f"thingbeam/{__version__}" in made.user_agent_extra
     assert config.client("kinesis", attempts=1).meta.config.retries["total_max_attempts"] == 1
+
+
+def test_arguments_are_looked_at_unless_they_are_known_to_be_right() -> None:
+    config = AwsConfig("eu-west-1", "http://127.0.0.1:9", **KEYS, attempts=1)
+    with pytest.raises(ParamValidationError):
+        config.client("kinesis").put_records(StreamName=5, Records=[])
+    with pytest.raises(EndpointConnectionError):
+        config.client("kinesis", checked=False).put_records(StreamName=5, Records=[])
 
 
 def test_no_region_is_said_in_one_line() -> None:

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.io.kafka.commit import Committer, read_words, words_of
+from thingbeam.io.kafka.commit import Committer, Words, read_words, words_of
 
 P = ("t", 0)
 
@@ -27,9 +27,11 @@ class Clock:
 class Quiet(Committer):
     """Without its thread: the test says when."""
 
-    def finalised(self, partition: tuple[str, int], offset: int, words: str, reached: int = 0) -> None:
+    def finalised(
+        self, partition: tuple[str, int], offset: int, words: str, reached: int = 0, topic_id: str = ""
+    ) -> None:
         self._ending = True
-        super().finalised(partition, offset, words, reached)
+        super().finalised(partition, offset, words, reached, topic_id)
 
 
 def test_what_is_finalised_is_committed_together() -> None:
@@ -122,6 +124,28 @@ def test_a_failure_is_logged_and_tried_again(caplog: pytest.LogCaptureFixture) -
 
 
 def test_words() -> None:
-    assert read_words(words_of(1_769_860_800_000)) == (1_769_860_800_000, None)
+    assert read_words(words_of(1_769_860_800_000)) == Words(1_769_860_800_000)
     assert read_words("something else") is None
     assert read_words("") is None
+
+
+def test_a_topic_that_was_made_anew_begins_below() -> None:
+    """What was of the old one, finalised before or after, is committed no more."""
+    commits: list[object] = []
+    renewed: list[object] = []
+    committer = Quiet(commits.append, renewed=renewed.append)
+    committer.begin(P, "old")
+    committer.finalised(P, 90, "", topic_id="old")
+    assert committer.commit()
+    committer.finalised(P, 100, "", topic_id="old")
+    committer.begin(P, "")
+    committer.begin(P, "new")
+    committer.finalised(P, 110, "", topic_id="old")
+    committer.finalised(P, 5, "", topic_id="new")
+    assert committer.commit()
+    assert (commits, renewed) == ([{P: (90, "")}, {P: (5, "")}], [P])
+
+
+@given(st.integers(0, 1 << 50), st.none() | st.integers(-5, 5), st.from_regex(r"([A-Za-z0-9_-]{22})?", fullmatch=True))
+def test_words_are_read_as_they_were_written(time: int, event: int | None, topic_id: str) -> None:
+    assert read_words(words_of(time, event, topic_id)) == Words(time, event, topic_id)

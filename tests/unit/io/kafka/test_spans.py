@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thingbeam.io.kafka.records import ENDLESS, KafkaPartition
-from thingbeam.io.kafka.spans import Span, SpanCoder, SpanProvider, SpanTracker
+from thingbeam.io.kafka.spans import OfTopic, Span, SpanCoder, SpanProvider, SpanTracker
+from thingbeam.schemas.encoding import EncodingError
 
 offsets = st.integers(0, ENDLESS)
 
@@ -17,6 +20,31 @@ def test_the_coder_keeps_a_span(start: int, stop: int) -> None:
     encoded = SpanCoder().encode(Span(start, stop))
     assert len(encoded) == 16
     assert SpanCoder().decode(encoded) == Span(start, stop)
+
+
+@given(st.integers(-(1 << 63), ENDLESS), st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True))
+def test_the_coder_keeps_the_topics_id(start: int, topic_id: str) -> None:
+    span = Span(start, ENDLESS, topic_id)
+    assert SpanCoder().decode(SpanCoder().encode(span)) == span
+
+
+def test_what_an_earlier_release_wrote_is_read() -> None:
+    assert SpanCoder().decode(struct.pack(">qq", 7, ENDLESS)) == Span(7, ENDLESS)
+
+
+@pytest.mark.parametrize("encoded", [b"", bytes(15), bytes(16) + b"\x02abc"])
+def test_what_is_no_span_is_refused(encoded: bytes) -> None:
+    with pytest.raises(EncodingError, match=f"{len(encoded)} bytes are no span"):
+        SpanCoder().decode(encoded)
+
+
+def test_the_id_goes_on_with_the_rest() -> None:
+    """Also one that was learned only now."""
+    tracker = SpanTracker(Span(0, ENDLESS))
+    assert tracker.try_claim(OfTopic("x"))
+    assert tracker.try_claim(10)
+    assert tracker.try_split(0) == (Span(0, 10, "x"), Span(10, ENDLESS, "x"))
+    assert SpanProvider().initial_restriction(KafkaPartition("t", 0, 3, 9, "x")) == Span(3, 9, "x")
 
 
 @given(st.integers(0, 1000), st.lists(st.integers(0, 1200), max_size=20), st.integers(1, 1000))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from thingbeam.io.aws import AwsConfig
-from thingbeam.io.endpoints import Source
+from thingbeam.io.endpoints import Sink, Source, TableSink
 from thingbeam.io.kinesis import DynamoDbCheckpoints, FileCheckpoints
-from thingbeam.io.kinesis.endpoint import KinesisSource
+from thingbeam.io.kinesis.endpoint import KinesisSink, KinesisSource
 from thingbeam.io.kinesis.uris import parse_kinesis_uri
 
 
@@ -79,3 +79,14 @@ def test_as_an_application_s_source(tmp_path: Path) -> None:
     assert not KinesisSource("kinesis://events?stop=latest&event_time=arrival").endless
     with pytest.raises(ValueError, match=r"kinesis://events: .*fetch_records 20000"):
         KinesisSource("kinesis://events?fetch_records=20000")
+
+
+def test_as_an_application_s_sink() -> None:
+    sink = KinesisSink("kinesis://results?region=eu-west-1&max_record_bytes=2000000")
+    assert isinstance(sink, Sink)
+    assert not isinstance(sink, TableSink)
+    assert (sink.shown, sink.endless) == ("kinesis://results", True)
+    with pytest.raises(ValueError, match=r"kinesis://results: max_record_bytes 5: 1 to 10 MiB"):
+        KinesisSink("kinesis://results?max_record_bytes=5")
+    with pytest.raises(ValueError, match="start: no such option; there are max_record_bytes"):
+        KinesisSink("kinesis://results?start=latest")

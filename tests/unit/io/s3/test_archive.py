@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
+from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.io.s3.archive import Span, blocks_of, in_order, object_name, span_of_name, times_of, to_payloads, to_rows
+from thingbeam.io.files.formats import encode_batch
+from thingbeam.io.files.paths import ending
+from thingbeam.io.files.records import read_records
+from thingbeam.io.s3.archive import (
+    ArchivedMessage,
+    Span,
+    blocks_of,
+    in_order,
+    object_name,
+    span_of_name,
+    times_of,
+    to_payloads,
+    to_rows,
+)
+from thingbeam.schemas.arrow import to_record_batch
 from thingbeam.schemas.payloads import PayloadBatch
+from thingbeam.schemas.records import DeadLetter
 
 
 def batch(positions: list[int]) -> PayloadBatch:
@@ -56,6 +75,51 @@ def test_what_is_no_name_of_an_archive() -> None:
 def test_messages_are_rows_and_back() -> None:
     some = batch(list(range(100)))
     assert to_payloads(to_rows(some)) == some
+
+
+@given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=10), min_size=1, max_size=4), st.booleans())
+def test_headers_and_the_records_own_times_stay(some: list[list[int]], stamped: bool) -> None:
+    def with_headers(positions: list[int]) -> PayloadBatch:
+        plain = batch(positions)
+        plain.headers = [(("a", b"\x00%d" % n), ("a", None), ("b", b"")) if n % 2 else () for n in positions]
+        plain.stamps = plain.times + 1 if stamped else None
+        return plain
+
+    whole = with_headers(sorted({n for positions in some for n in positions}))
+    found = in_order(map(with_headers, some))
+    assert found == whole
+    back = to_payloads(to_rows(found))
+    if not any(whole.headers or ()):
+        whole.headers = None
+    assert back == whole
+    assert in_order(piece for _, piece in blocks_of(back, 7)) == whole
+
+
+class Earlier(NamedTuple):
+    """A message as the first release archived it."""
+
+    source: str
+    part: str
+    position: int
+    time: Timestamp
+    key: bytes | None = None
+    payload: bytes | None = None
+
+
+Earlier.__name__ = ArchivedMessage.__name__
+
+
+@pytest.mark.parametrize(("form", "compression"), [("avro", "zstd"), ("parquet", "zstd"), ("jsonl", None)])
+def test_archives_of_the_first_release_are_read(tmp_path: Path, form: Any, compression: Any) -> None:
+    some = batch(list(range(20)))
+    rows = to_rows(some).select(list(Earlier._fields))
+    path = tmp_path / f"old{ending(form, compression)}"
+    path.write_bytes(encode_batch(rows, Earlier, form, compression))
+    [found] = read_records((str(path), 0, -1), ArchivedMessage)
+    assert not isinstance(found, DeadLetter)
+    back = to_payloads(to_record_batch(found, ArchivedMessage) if isinstance(found, list) else found)
+    assert back == some
+    assert type(back) is PayloadBatch
 
 
 def test_times_are_in_the_metadata() -> None:

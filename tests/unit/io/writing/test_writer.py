@@ -192,6 +192,70 @@ def test_several_calls_are_underway() -> None:
     writer.close()
 
 
+class Held(Memory):
+    """The first call waits until it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(rows=2)
+        self.release = threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    def write(self, rows: Sequence[Row]) -> Sequence[Failure]:
+        first = not self.calls
+        try:
+            if first:
+                with self._lock:
+                    self.underway.update(row.key for row in rows if row.key is not None)
+                    self.calls.append(list(rows))
+                self.begun.release()
+                assert self.release.wait(10)
+                self.kept |= {row.key: row for row in rows if row.key is not None}
+                with self._lock:
+                    self.underway.clear()
+                return ()
+            return super().write(rows)
+        finally:
+            self.begun.release()
+
+
+def test_a_key_that_is_underway_holds_up_nothing_else() -> None:
+    store = Held()
+    writer = BatchedWriter(store, BatchPolicy(in_flight=3), QUICK)
+    for row in (Row(1, 5), Row(2, 5), Row(1, 7), Row(3, 0), Row(4, 0)):
+        writer.add(row)
+    assert store.begun.acquire(timeout=10)
+    for row in (Row(5, 0), Row(2, 3), Row(6, 0), Row(7, 0)):
+        writer.add(row)
+    until = time.monotonic() + 10
+    while not {3, 4} <= store.kept.keys():
+        assert time.monotonic() < until, "they wait for the first call"
+        time.sleep(0.001)
+    assert not store.release.is_set()
+    store.release.set()
+    writer.flush()
+    assert {key: row.revision for key, row in store.kept.items()} == {1: 7, 2: 5, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0}
+    assert sorted((one.row, one.kind) for one in writer.done() if one.row.key == 2) == [
+        (Row(2, 3), "superseded"), (Row(2, 5), "stored"),
+    ]  # fmt: skip
+    writer.close()
+
+
+@pytest.mark.parametrize("first_is_stored", [True, False])
+def test_where_a_held_row_is_refused_no_older_one_replaces_what_is_stored(first_is_stored: bool) -> None:
+    store = Held()
+    writer = BatchedWriter(store, BatchPolicy(in_flight=2), QUICK)
+    first = Row(1 if first_is_stored else 8, 5)
+    for row in (first, Row(2, 0), Row(3, 0), Row(1, 3), Row(1, 9, "named")):
+        writer.add(row)
+    store.release.set()
+    writer.flush()
+    done = {one.row: one.kind for one in writer.done()}
+    assert store.kept[1].revision == (5 if first_is_stored else 3)
+    assert done[Row(1, 3)] == ("superseded" if first_is_stored else "stored")
+    assert done[Row(1, 9, "named")] == "refused"
+    writer.close()
+
+
 def test_bisection_asks_few_calls() -> None:
     store = Memory(rows=64, most=10_000)
     writer = BatchedWriter(store, BatchPolicy(in_flight=1), QUICK)

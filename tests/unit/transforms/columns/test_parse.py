@@ -17,8 +17,8 @@ from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.payloads import PayloadBatch
 from thingbeam.schemas.records import DeadLetter, Event
+from thingbeam.transforms.columns import forms, plain
 from thingbeam.transforms.columns import parse as module
-from thingbeam.transforms.columns import plain
 from thingbeam.transforms.columns.parse import BlobParser, Parsed
 from thingbeam.transforms.envelopes import Context, Failure, Limits, parse_each, redact
 
@@ -110,11 +110,13 @@ def test_lines_that_are_nearly_plain_events(data: bytes, offset: int) -> None:
     check(PARSER, data, offset)
 
 
-@given(lines.blobs(any_line), st.sampled_from([1, 100, 500, 900]))
+@given(lines.blobs(any_line), st.sampled_from([1, 100, 500, 900]), st.sampled_from([1, 2]))
 @settings(max_examples=80)
-def test_chunks_of_any_size_give_the_same(data: bytes, chunk: int) -> None:
+def test_chunks_of_any_size_give_the_same(data: bytes, chunk: int, few: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_CHUNK", chunk)
+        patch.setattr(forms, "_PIECE", 10 * chunk)
+        patch.setattr(forms, "_FEW", few)
         check(PARSER, data)
 
 
