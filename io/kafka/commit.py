@@ -22,7 +22,7 @@ from thingbeam.io.kafka.holding import HeldOffsets, Offset, Partition
 __all__ = ["Committer", "Words", "close_committer", "committer_of", "read_words", "words_of"]
 
 _LOGGER: Final = logging.getLogger("thingbeam.kafka")
-_WORDS: Final = re.compile(r"thingbeam time=(\d+)(?: event=(-?\d+))?(?: topic=([\w-]+))?")
+_WORDS: Final = re.compile(r"thingbeam time=(\d+)(?: event=(-?\d+))?(?: topic=(\S+))?")
 _PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _ANSWER_S: Final = 10.0
@@ -42,8 +42,8 @@ class Words(NamedTuple):
 def words_of(time: int, event: int | None = None, topic_id: str = "") -> str:
     """The words for a time, and a watermark and a topic's id where they are known.
 
-    >>> words_of(5), words_of(5, 4), words_of(5, 4, "a-b_c")
-    ('thingbeam time=5', 'thingbeam time=5 event=4', 'thingbeam time=5 event=4 topic=a-b_c')
+    >>> words_of(5), words_of(5, 4), words_of(5, 4, "a/b+c")
+    ('thingbeam time=5', 'thingbeam time=5 event=4', 'thingbeam time=5 event=4 topic=a/b+c')
     """
     event_word = "" if event is None else f" event={event}"
     return f"thingbeam time={time}{event_word}" + (f" topic={topic_id}" if topic_id else "")
@@ -54,6 +54,8 @@ def read_words(words: str) -> Words | None:
 
     >>> read_words(words_of(5, -4))
     Words(time=5, event=-4, topic_id='')
+    >>> read_words(words_of(5, -4, "a/b+c"))
+    Words(time=5, event=-4, topic_id='a/b+c')
     """
     match = _WORDS.fullmatch(words)
     return Words(int(match[1]), None if match[2] is None else int(match[2]), match[3] or "") if match else None

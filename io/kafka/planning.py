@@ -141,7 +141,7 @@ def start_of(
     starts = start_of(selection.otherwise, others, consumer, selection, ids) | renewed
     found = {partition: offset for partition, (offset, _) in held.items()}
     if selection.warm_up_ms:
-        found = _warmed(consumer, held, selection.warm_up_ms)
+        found = _warmed(consumer, held, _said(consumer, held), selection.warm_up_ms)
     return starts | found
 
 
@@ -179,13 +179,14 @@ def _at_time(consumer: Consumer, partitions: Sequence[Partition], millis: int) -
     return found | offsets_at(consumer, none, END, _TIMEOUT_S)
 
 
-def _warmed(consumer: Consumer, held: Mapping[Partition, tuple[int, str]], warm_up_ms: int) -> dict[Partition, int]:
+def _warmed(
+    consumer: Consumer, held: Mapping[Partition, tuple[int, str]], said: Mapping[Partition, Words], warm_up_ms: int
+) -> dict[Partition, int]:
     """Committed offsets, taken back by a length of the records' own time.
 
     From the earlier of that and of the event time there: an event may be older than its record, never younger.
     """
     starts: dict[Partition, int] = {}
-    said = _said(consumer, held)
     for partition, (offset, _) in held.items():
         earlier = offset
         if partition in said:
@@ -302,7 +303,7 @@ def resumption(selection: Selection) -> Resumption:
         ids = {topic: each.topic_id for topic, each in found.items()}
         held, renewed = _held(consumer, unknown_partitions(found, {}), selection, ids)
         said = _said(consumer, held)
-        offsets = _warmed(consumer, held, selection.warm_up_ms) | renewed
+        offsets = _warmed(consumer, held, said, selection.warm_up_ms) | renewed
     finally:
         consumer.close()
     reached = [words.time if words.event is None else words.event for words in said.values()]
