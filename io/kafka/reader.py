@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from thingbeam.io.errors import ConnectorError
 from thingbeam.io.kafka.clients import (
     BEGINNING,
     END,
@@ -25,6 +26,7 @@ from thingbeam.io.kafka.clients import (
 )  # fmt: skip
 from thingbeam.io.kafka.ends import Ends
 from thingbeam.io.kafka.errors import GapError, TopicMissingError
+from thingbeam.io.kafka.messages import Messages
 from thingbeam.io.kafka.spans import Span
 from thingbeam.io.kafka.topics import TopicIds, recreated
 from thingbeam.io.watermark import PartitionWatermark
@@ -34,6 +36,8 @@ __all__ = ["PartitionReader", "Readers"]
 _IDLE_S: Final = 60.0
 _QUERY_S: Final = 5.0
 _FIRST_ID_S: Final = 0.5
+_TOGETHER: Final = 500
+"""Messages that the client is asked for at once: see Messages."""
 _FATAL: Final = frozenset(
     {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._FATAL}
 )
@@ -42,6 +46,8 @@ _MISSING: Final = frozenset(
 )
 
 Gap = Literal["fail", "skip"]
+
+_error: Final[Any] = Message.error
 
 
 class PartitionReader:
@@ -71,6 +77,7 @@ class PartitionReader:
         self._ids = ids
         self._end = -1
         self._mean_bytes = 512.0
+        self._failure: ConnectorError | None = None
 
     def seek(self, offset: int) -> None:
         """Go on at an offset: nothing to do where it stands there."""
@@ -88,7 +95,15 @@ class PartitionReader:
         Raises:
             TopicRecreatedError: it is another of the same name.
         """
-        self._compare(self._ids.last(self.topic, 0.0 if self.recognised else _FIRST_ID_S))
+        found = self._ids.last(self.topic, 0.0 if self.recognised else _FIRST_ID_S)
+        if recreated(self.topic, self.topic_id, found or ""):
+            # What was told some seconds ago may be of the topic before this one.
+            try:
+                found = self._ids.ask([self.topic])[self.topic]
+            except ConnectorError as error:
+                LOGGER.warning("%s", error)
+                return False
+        self._compare(found)
         return self.recognised
 
     def _compare(self, found: str | None) -> None:
@@ -118,30 +133,43 @@ class PartitionReader:
         """How many messages of the size that they have here make up so many bytes; at most `records`."""
         return max(1, min(records, int(nbytes / self._mean_bytes)))
 
-    def read(self, most: int, wait: float) -> list[Message]:
+    def read(self, most: int, wait: float) -> Messages:
         """The next messages, at most so many, in order; few or none where no more came within `wait` seconds.
 
         Raises:
             GapError: the position is out of range, and so it was to be.
             ConnectorError: the topic is gone, or we may not read it.
         """
-        messages = self._consumer.consume(most, 0.0)
-        if not messages and wait:
-            # Asked for many, the client would wait for all of them.
-            messages = self._consumer.consume(1, wait)
-            if messages and most > 1:
-                messages += self._consumer.consume(most - 1, 0.0)
-        good = [message for message in messages if message.error() is None]
-        if good:
-            self.position = int(good[-1].offset() or 0) + 1
-            size = sum(len(message) for message in good) / len(good)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        found = Messages()
+        while len(found) < most:
+            messages = self._consumer.consume(min(most - len(found), _TOGETHER), 0.0)
+            if not messages and wait and not len(found):
+                # Asked for many, the client would wait for all of them.
+                messages, wait = self._consumer.consume(1, wait), 0.0
+            if not messages:
+                break
+            errors = [message for message in messages if message.error()] if any(map(_error, messages)) else []
+            good = [message for message in messages if message.error() is None] if errors else messages
+            if good:
+                self.position = int(good[-1].offset() or 0) + 1
+                found.add(good)
+            try:
+                for message in errors:
+                    self._hear(message)
+            except ConnectorError as error:
+                if not len(found):
+                    raise
+                # What came before it is given first.
+                self._failure = error
+            if errors:
+                break
+        if len(found):
+            size = found.nbytes / len(found)
             self._mean_bytes = max(1.0, 0.8 * self._mean_bytes + 0.2 * size, size if size > self._mean_bytes else 0.0)
-        if len(good) < len(messages):
-            for message in messages:
-                error = message.error()
-                if error is not None:
-                    self._hear(error, int(message.offset() or 0))
-        return good
+        return found
 
     def confirm_end(self) -> float | None:
         """When, in seconds since 1970, the broker was asked and had nothing more than what was read.
@@ -158,7 +186,8 @@ class PartitionReader:
         self._ends.forget((self.topic, self.partition))
         self._consumer.close()
 
-    def _hear(self, error: KafkaError, offset: int) -> None:
+    def _hear(self, message: Message) -> None:
+        error, offset = message.error() or KafkaError(KafkaError.NO_ERROR), int(message.offset() or 0)
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             # Past the control records of transactions, which are no messages.

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, NamedTuple
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.timestamp import Duration, Timestamp
-from confluent_kafka import Message
 
 from thingbeam.io.estimators import TimestampEstimatorProvider
 from thingbeam.io.kafka.clients import LOGGER
@@ -17,6 +16,7 @@ from thingbeam.io.kafka.commit import Committer, close_committer, committer_of, 
 from thingbeam.io.kafka.discovery import NAMESPACE
 from thingbeam.io.kafka.elements import Elements, Form
 from thingbeam.io.kafka.errors import TopicMissingError
+from thingbeam.io.kafka.messages import Messages
 from thingbeam.io.kafka.planning import Selection
 from thingbeam.io.kafka.reader import Gap, PartitionReader, Readers
 from thingbeam.io.kafka.records import ENDLESS, KafkaPartition
@@ -118,10 +118,10 @@ class _Read(beam.DoFn):
                 most = self._allowed(reader) if self._recognise(reader, span, tracker) else 0
                 # What is underway is waited for once; after that the next bundle is soon enough.
                 wait = _WAIT_S if reader.behind and claimed == span.start else 0.0
-                messages: list[Message] = reader.read(most, wait) if most else []
+                messages = reader.read(most, wait) if most else Messages()
                 self._skipped.inc(reader.skipped)
                 reader.skipped = 0
-                ended = None if messages or not most else reader.confirm_end()
+                ended = None if len(messages) or not most else reader.confirm_end()
             except TopicMissingError as error:
                 if how.on_deleted == "fail":
                     raise
@@ -133,15 +133,15 @@ class _Read(beam.DoFn):
                     self._committer().forget((reader.topic, reader.partition))
                 break
             if reader.position > span.stop:
-                messages = [message for message in messages if int(message.offset() or 0) < span.stop]
+                messages = messages.only(messages.offsets < span.stop)
             if not tracker.try_claim(min(reader.position, span.stop)):
                 # The runner took the rest away, to be read later: so will these.
                 reader.position = -1
                 break
             claimed = min(reader.position, span.stop)
             taken += len(messages)
-            if messages:
-                last_ms = messages[-1].timestamp()[1]
+            if len(messages):
+                last_ms = int(messages.millis[-1])
                 found = Elements.of(how.form, reader.topic, reader.partition, messages)
                 if found is not None:
                     self._records.inc(found.records)
@@ -157,7 +157,9 @@ class _Read(beam.DoFn):
                 delay = 0.0 if backlog else delay
                 break
             # A stream that comes as fast as it is read must not keep the other partitions waiting.
-            if not messages or (len(messages) < most and not backlog):
+            if not len(messages) or (len(messages) < most and not backlog):
+                # What the broker has more is on its way to the client, and soon there.
+                delay = 0.0 if backlog else delay
                 break
         if taken >= _MANY:
             delay *= _SOONER

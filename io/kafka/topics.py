@@ -6,6 +6,7 @@ by name and goes on in the new topic at the old offset without a word, so that t
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -40,6 +41,9 @@ class TopicIds:
         self._wanted: set[str] = set()
         self._asked: Mapping[str, Future[Any]] = {}
         self._next = 0.0
+        self._questions = itertools.count()
+        self._question = 0
+        self._newest: dict[str, int] = {}
 
     def ask(self, topics: Collection[str], timeout: float = _TIMEOUT_S) -> dict[str, str]:
         """The ids of these, asked now.
@@ -49,7 +53,7 @@ class TopicIds:
         """
         if not topics:
             return {}
-        answers = self._describe(topics, timeout)
+        question, answers = next(self._questions), self._describe(topics, timeout)
         found: dict[str, str] = {}
         for topic, answer in answers.items():
             try:
@@ -57,7 +61,8 @@ class TopicIds:
             except (KafkaException, TimeoutError) as error:
                 raise _failure(error, topic) from error
         with self._lock:
-            self._found |= {topic: found[topic] for topic in found if topic in self._wanted}
+            for topic in self._wanted.intersection(found):
+                self._take(topic, found[topic], question)
         return found
 
     def last(self, topic: str, wait: float = 0.0) -> str | None:
@@ -72,7 +77,7 @@ class TopicIds:
         with self._lock:
             self._wanted.add(topic)
             if not self._asked and (time.monotonic() >= self._next or topic not in self._found):
-                self._asked = self._describe(self._wanted, _TIMEOUT_S)
+                self._question, self._asked = next(self._questions), self._describe(self._wanted, _TIMEOUT_S)
             patience = wait if topic not in self._found else 0.0
             until = time.monotonic() + patience
             while self._asked and not all(answer.done() for answer in self._asked.values()):
@@ -87,10 +92,15 @@ class TopicIds:
             return
         for topic, answer in self._asked.items():
             try:
-                self._found[topic] = _id_of(answer, 0)
+                self._take(topic, _id_of(answer, 0), self._question)
             except (KafkaException, TimeoutError) as error:
                 LOGGER.warning("%s", _failure(error, topic))
         self._asked, self._next = {}, time.monotonic() + _EVERY_S
+
+    def _take(self, topic: str, found: str, question: int) -> None:
+        """Keeps an answer, unless a later question has been answered: that one knows of a topic made anew meanwhile."""
+        if question >= self._newest.get(topic, 0):
+            self._found[topic], self._newest[topic] = found, question
 
     def _describe(self, topics: Collection[str], timeout: float) -> Mapping[str, Future[Any]]:
         if self._admin is None:

@@ -113,7 +113,8 @@ def optional_names() -> set[str]:
 
 def third_party(path: Path) -> list[Import]:
     """What a file imports that is neither ours nor the standard library's."""
-    ours = {"thingbeam", *(path.stem for path in (CHECKOUT / "tests").rglob("*.py")), "tests", "benchmarks"}
+    folders = ("tests", "benchmarks")
+    ours = {"thingbeam", *folders, *(path.stem for name in folders for path in (CHECKOUT / name).rglob("*.py"))}
     return [i for i in imports_of(path) if i.target.split(".")[0] not in sys.stdlib_module_names | ours]
 
 
@@ -148,12 +149,28 @@ def test_what_the_tests_import_is_in_the_test_extra() -> None:
 
 
 def modules_that_need_an_extra() -> set[str]:
-    """The modules that cannot be imported in a base installation: they import an extra at their top."""
-    return {
+    """The modules that cannot be imported in a base installation.
+
+    They import an extra at their top, or a module of their own package that does.
+    """
+    needing = {
         module.name
         for module in modules()
         if any(i.at_top and is_within(i.target, optional_names()) for i in third_party(module.path))
     }
+    while more := {
+        module.name
+        for module in modules()
+        if module.name not in needing
+        and any(
+            name in needing and name.rpartition(".")[0] == module.name.rpartition(".")[0]
+            for i in imports_of(module.path)
+            if i.at_top
+            for name in (i.target, i.target.rpartition(".")[0])
+        )
+    }:
+        needing |= more
+    return needing
 
 
 def test_what_needs_an_extra_is_imported_lazily() -> None:

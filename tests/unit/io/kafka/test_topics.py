@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import types
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -33,3 +38,43 @@ def test_a_broker_that_does_not_answer_holds_nobody_up() -> None:
     assert time.monotonic() - began < 2
     with pytest.raises(UnreachableError, match="asking for the id of topic events"):
         ids.ask(["events"], timeout=0.2)
+
+
+class Answers(TopicIds):
+    """Answers that the test gives, when it wants to."""
+
+    def __init__(self) -> None:
+        super().__init__(dict)
+        self.futures: list[Future[Any]] = []
+
+    def _describe(self, topics: Collection[str], timeout: float) -> Mapping[str, Future[Any]]:
+        self.futures.append(Future())
+        return dict.fromkeys(topics, self.futures[-1])
+
+
+def described(number: int) -> Any:
+    def bits(value: int) -> Any:
+        return lambda: value
+
+    class Id:
+        get_most_significant_bits = staticmethod(bits(number))
+        get_least_significant_bits = staticmethod(bits(number))
+
+        def __str__(self) -> str:
+            return f"id-{number}"
+
+    return types.SimpleNamespace(topic_id=Id())
+
+
+def test_an_answer_that_comes_late_does_not_bring_an_old_topic_back() -> None:
+    """A question in the background was asked before the topic was made anew, and is heard after."""
+    ids = Answers()
+    assert ids.last("events") is None
+    asking = threading.Thread(target=ids.ask, args=(["events"],))
+    asking.start()
+    while len(ids.futures) < 2:
+        time.sleep(0.001)
+    ids.futures[1].set_result(described(2))
+    asking.join()
+    ids.futures[0].set_result(described(1))
+    assert ids.last("events") == "id-2"
