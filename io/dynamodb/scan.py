@@ -121,7 +121,8 @@ class ScanTracker(RestrictionTracker):
 
     def current_progress(self) -> RestrictionProgress:
         """All or nothing."""
-        return RestrictionProgress(completed=float(self._part.done), remaining=float(not self._part.done))
+        # As a fraction: of two amounts Beam's worker puts a mean of bytes, at first NaN, for the one that is done.
+        return RestrictionProgress(fraction=float(self._part.done))
 
     def is_bounded(self) -> bool:
         """A table has an end."""

@@ -110,8 +110,11 @@ class SpanTracker(RestrictionTracker):
 
     def current_progress(self) -> RestrictionProgress:
         """Offsets done and to do; of an endless span one is always to do."""
+        done = self._next - self._span.start
         left = 1 if self._span.stop == ENDLESS else self._span.stop - self._next
-        return RestrictionProgress(completed=float(self._next - self._span.start), remaining=float(left))
+        # Beam's worker puts a mean of bytes, at first NaN, for what is done; a fraction it leaves as it is.
+        fraction = done / max(1, done + left)
+        return RestrictionProgress(fraction=fraction, completed=float(done), remaining=float(left))
 
     def is_bounded(self) -> bool:
         """Whether it ends."""

@@ -256,7 +256,8 @@ class FamilyTracker(RestrictionTracker):
 
     def current_progress(self) -> RestrictionProgress:
         """Shards are all that is known of it."""
-        return RestrictionProgress(completed=0.0, remaining=float(len(self._family.shards)))
+        # Beam's worker puts a mean of bytes, at first NaN, for what is done; a fraction it leaves as it is.
+        return RestrictionProgress(fraction=0.0, completed=0.0, remaining=float(len(self._family.shards)))
 
     def is_bounded(self) -> bool:
         """Whether it ends."""

@@ -65,3 +65,10 @@ def test_a_part_that_was_not_read_is_said() -> None:
     with pytest.raises(ValueError, match="segment 5 was not read to its end"):
         tracker.check_done()
     assert tracker.is_bounded()
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_the_progress_is_a_number_whatever_beam_counts(done: bool) -> None:
+    """Beam's worker puts its own number for what is done: a mean of bytes, which is NaN until there is one."""
+    progress = ScanTracker(ScanPart(0, 1)._replace(done=done)).current_progress()
+    assert progress.with_completed(float("nan")).fraction_completed == float(done)

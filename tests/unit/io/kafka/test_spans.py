@@ -89,3 +89,14 @@ def test_a_drain_ends_the_endless_and_finishes_the_bounded() -> None:
     assert provider.restriction_size(partition, Span(5, 9)) == 4
     assert not SpanTracker(Span(5, ENDLESS)).is_bounded()
     assert SpanTracker(Span(5, 9)).is_bounded()
+
+
+@pytest.mark.parametrize(("stop", "expected"), [(10, 0.5), (ENDLESS, 2 / 3)])
+def test_the_progress_is_a_number_whatever_beam_counts(stop: int, expected: float) -> None:
+    """Beam's worker puts its own number for what is done: a mean of bytes, which is NaN until there is one."""
+    tracker = SpanTracker(Span(6, stop))
+    assert tracker.current_progress().with_completed(float("nan")).fraction_completed == 0.0
+    assert tracker.try_claim(8)
+    progress = tracker.current_progress()
+    assert progress.with_completed(float("nan")).fraction_completed == pytest.approx(expected)
+    assert (progress.completed_work, progress.remaining_work) == (2.0, 1.0 if stop == ENDLESS else 2.0)

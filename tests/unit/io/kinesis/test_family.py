@@ -142,3 +142,11 @@ def test_a_drain_ends_what_is_endless() -> None:
     assert (FamilyTracker(endless).is_bounded(), FamilyTracker(bounded).is_bounded()) == (False, True)
     assert provider.restriction_size(b"", endless) == 1
     assert provider.initial_restriction(FamilyCoder().encode(endless)) == endless
+
+
+def test_the_progress_is_a_number_whatever_beam_counts() -> None:
+    """Beam's worker puts its own number for what is done: a mean of bytes, which is NaN until there is one."""
+    family = Family("s", {"a": State(HORIZON), "b": State(HORIZON)}, HORIZON)
+    progress = FamilyTracker(family).current_progress()
+    assert progress.with_completed(float("nan")).fraction_completed == 0.0
+    assert progress.remaining_work == 2.0
