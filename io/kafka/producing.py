@@ -262,7 +262,10 @@ class BundleProducer:
         return others
 
     def _flush(self) -> None:
-        producer = self._ready()
+        producer = self._producer
+        if producer is None:
+            # Nothing was sent: it takes no client to say so.
+            return
         logged = time.monotonic()
         while producer.flush(_SLICE_S):
             self._check_refusal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from confluent_kafka import libversion
 
 from thingbeam.io.kafka.config import KafkaConfig, check_version
+from thingbeam.io.kafka.producers import Producers
 from thingbeam.io.kafka.producing import BundleProducer, Outgoing, Refused
 from thingbeam.io.kafka.records import KafkaHeader, KafkaMessage, KafkaRecord, KafkaWritten
 from thingbeam.schemas import codes
@@ -118,6 +120,7 @@ class _Write(beam.DoFn):
         arguments: tuple[KafkaConfig, str | None, float, int],
         redact: Callable[[bytes], bytes] | None,
     ) -> None:
+        self._token = uuid.uuid4().hex
         self._step = step
         self._topic = topic
         self._arguments = arguments
@@ -127,12 +130,14 @@ class _Write(beam.DoFn):
         self._dead = Metrics.counter(NAMESPACE, "dead_letters")
 
     def setup(self) -> None:
-        """One client for this copy."""
-        self._producer = BundleProducer(*self._arguments)
+        """Clients are the process's, shared by its copies of this."""
+        self._producers = Producers(self._token, lambda: BundleProducer(*self._arguments))
         self._checked: set[str] = set()
 
     def start_bundle(self) -> None:
         """Nothing is underway."""
+        self._abandon()
+        self._producer = self._producers.take()
         self._producer.begin()
         self._counts: dict[str, list[int]] = {}
         self._earliest = MAX_TIMESTAMP
@@ -168,10 +173,20 @@ class _Write(beam.DoFn):
             self._bytes.inc(nbytes)
             if count:
                 yield GlobalWindows.windowed_value(KafkaWritten(topic, count, nbytes), at)
+        self._producers.put_back(self._producer)
+        del self._producer
 
     def teardown(self) -> None:
-        """Let the connection go."""
-        self._producer.abandon()
+        """Let the connections go: that of a bundle that failed, and with the last copy all."""
+        self._abandon()
+        if hasattr(self, "_producers"):
+            self._producers.close()
+
+    def _abandon(self) -> None:
+        """What a bundle that failed has not sent."""
+        if hasattr(self, "_producer"):
+            self._producer.abandon()
+            del self._producer
 
     def _outgoing(self, element: Any) -> Outgoing:
         if isinstance(element, KafkaMessage):
