@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from apache_beam.coders import Coder
@@ -139,6 +140,68 @@ class PayloadBatch:
     def position(self, number: int) -> str:
         """Where a payload stood, as a dead letter says it."""
         return f"{self.part} offset={self.positions[number]}"
+
+    def take(self, numbers: Longs) -> Self:
+        """Some of the messages, in the order of these numbers: a batch of its own kind.
+
+        >>> batch = PayloadBatch("events", "partition=3", np.array([7, 8]), [b"a", b"b"], [None] * 2, np.zeros(2))
+        >>> batch.take(np.array([1])).payloads
+        [b'b']
+        """
+        chosen: list[int] = numbers.tolist()
+        some = copy.copy(self)
+        some.positions, some.times = self.positions[numbers], self.times[numbers]
+        some.payloads = [self.payloads[n] for n in chosen]
+        some.keys = [self.keys[n] for n in chosen]
+        some.headers = None if self.headers is None else [self.headers[n] for n in chosen]
+        some.stamps = None if self.stamps is None else self.stamps[numbers]
+        return some
+
+    @classmethod
+    def concatenate(cls, batches: Iterable[Self]) -> Self:
+        """All messages of several batches, one batch after the other: a batch of their kind.
+
+        Headers and stamps are there if one of them has any.
+
+        Args:
+            batches: of one partition or shard, and of one kind.
+
+        Raises:
+            ValueError: there are none, or they are of several partitions or kinds.
+        """
+        some = list(batches)
+        if not some:
+            raise ValueError("no batches")
+        first = some[0]
+        for batch in some:
+            if (type(batch), batch.source, batch.part) != (type(first), first.source, first.part):
+                raise ValueError(f"{first} and {batch} are not of one partition")
+        return first if len(some) == 1 else first._joined(some)
+
+    def _joined(self, some: Sequence[Self]) -> Self:
+        whole = copy.copy(self)
+        whole.positions = np.concatenate([batch.positions for batch in some])
+        whole.payloads = [payload for batch in some for payload in batch.payloads]
+        whole.keys = [key for batch in some for key in batch.keys]
+        whole.times = np.concatenate([batch.times for batch in some])
+        if any(batch.headers is not None for batch in some):
+            whole.headers = [one for batch in some for one in batch.headers or [()] * len(batch)]
+        if any(batch.stamps is not None for batch in some):
+            whole.stamps = np.concatenate([batch.times if batch.stamps is None else batch.stamps for batch in some])
+        return whole
+
+    def in_order(self) -> Self:
+        """All messages in the order of the partition; of several of one position, the first.
+
+        >>> some = PayloadBatch("t", "partition=3", np.array([9, 7, 9]), [b"c", b"a", b"c"], [None] * 3, np.zeros(3))
+        >>> some.in_order().payloads
+        [b'a', b'c']
+        """
+        order = self._order()
+        return self if np.array_equal(order, np.arange(len(self))) else self.take(order)
+
+    def _order(self) -> Longs:
+        return np.unique(self.positions, return_index=True)[1].astype(np.int64)
 
     def lines(self) -> PayloadLines:
         """The payloads as lines, for a decoder that takes many at a time.

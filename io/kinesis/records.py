@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.coders import Coder
 from apache_beam.utils.timestamp import Timestamp
-from numpy.typing import NDArray
 
 from thingbeam.schemas.coders import register_rows
 from thingbeam.schemas.encoding import pack, unpack
-from thingbeam.schemas.payloads import PayloadBatch, Payloads, register_payload_batch
+from thingbeam.schemas.payloads import Longs, PayloadBatch, Payloads, register_payload_batch
 
 __all__ = ["PLAIN", "KinesisBatch", "KinesisBatchCoder", "KinesisMessage", "KinesisRecord", "position_text"]
 
@@ -22,8 +21,6 @@ PLAIN: Final = -1
 
 _MAGIC: Final = b"TBKB"
 _VERSION: Final = 1
-
-Longs = NDArray[np.int64]
 
 
 def position_text(shard: str, sequence: str, sub: int) -> str:
@@ -122,6 +119,24 @@ class KinesisBatch(PayloadBatch):
     def position(self, number: int) -> str:
         """Where a record stood, as a dead letter says it."""
         return position_text(self.part.removeprefix("shard="), self.sequences[number], int(self.positions[number]))
+
+    def take(self, numbers: Longs) -> Self:
+        """Some of the records, in the order of these numbers."""
+        some = super().take(numbers)
+        some.sequences = [self.sequences[n] for n in numbers.tolist()]
+        return some
+
+    def _joined(self, some: Sequence[Self]) -> Self:
+        whole = super()._joined(some)
+        whole.sequences = [sequence for batch in some for sequence in batch.sequences]
+        return whole
+
+    def _order(self) -> Longs:
+        places = zip(map(int, self.sequences), self.positions.tolist(), strict=True)
+        firsts: dict[tuple[int, int], int] = {}
+        for number, place in enumerate(places):
+            firsts.setdefault(place, number)
+        return np.array([firsts[place] for place in sorted(firsts)], np.int64)
 
     def encode(self) -> bytes:
         """The batch as versioned bytes."""

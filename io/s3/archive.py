@@ -21,10 +21,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from apache_beam.utils.timestamp import Timestamp
-from numpy.typing import NDArray
 
 from thingbeam.io.kinesis.records import KinesisBatch
-from thingbeam.io.s3.runs import in_sequence, run_name
+from thingbeam.io.s3.runs import run_name
 from thingbeam.io.s3.writing import ObjectWriter
 from thingbeam.schemas.arrow import arrow_schema
 from thingbeam.schemas.payloads import Headers, PayloadBatch
@@ -34,9 +33,7 @@ __all__ = [
     "ArchivedObject",
     "Span",
     "blocks_of",
-    "in_order",
     "object_name",
-    "some_of",
     "span_of_name",
     "times_of",
     "to_payloads",
@@ -127,44 +124,8 @@ def blocks_of(batch: PayloadBatch, size: int) -> Iterator[tuple[int, PayloadBatc
     numbers = np.asarray(batch.positions) // size
     edges = np.flatnonzero(np.diff(numbers) != 0) + 1
     for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(batch)], strict=True):
-        piece = batch if last - first == len(batch) else some_of(batch, np.arange(first, last))
+        piece = batch if last - first == len(batch) else batch.take(np.arange(first, last))
         yield int(numbers[first]) * size, piece
-
-
-def in_order(batches: Iterable[PayloadBatch]) -> PayloadBatch:
-    """All messages of one partition's or shard's batches in its order, each position once.
-
-    Raises:
-        ValueError: there are none.
-    """
-    some = list(batches)
-    if not some:
-        raise ValueError("no batches")
-    if isinstance(some[0], KinesisBatch):
-        return in_sequence(batch for batch in some if isinstance(batch, KinesisBatch))
-    whole = some[0] if len(some) == 1 else _joined(some)
-    unique, order = np.unique(whole.positions, return_index=True)
-    if len(unique) == len(whole) and np.array_equal(order, np.arange(len(order))):
-        return whole
-    return some_of(whole, order)
-
-
-def _joined(some: Sequence[PayloadBatch]) -> PayloadBatch:
-    stamps = headers = None
-    if any(batch.stamps is not None for batch in some):
-        stamps = np.concatenate([batch.times if batch.stamps is None else batch.stamps for batch in some])
-    if any(batch.headers is not None for batch in some):
-        headers = [one for batch in some for one in (batch.headers or [()] * len(batch))]
-    return PayloadBatch(
-        some[0].source,
-        some[0].part,
-        np.concatenate([batch.positions for batch in some]),
-        [payload for batch in some for payload in batch.payloads],
-        [key for batch in some for key in batch.keys],
-        np.concatenate([batch.times for batch in some]),
-        headers,
-        stamps,
-    )
 
 
 def to_rows(batch: PayloadBatch) -> pa.RecordBatch:
@@ -213,22 +174,6 @@ def _headers(text: str | None) -> Headers:
     return tuple(_HEADERS.decode(text)) if text else ()
 
 
-def some_of(batch: PayloadBatch, numbers: NDArray[np.int64]) -> PayloadBatch:
-    """Some of a batch's messages."""
-    chosen: list[int] = numbers.tolist()
-    columns = (
-        batch.source, batch.part, batch.positions[numbers], [batch.payloads[n] for n in chosen],
-        [batch.keys[n] for n in chosen], batch.times[numbers],
-    )  # fmt: skip
-    if isinstance(batch, KinesisBatch):
-        return KinesisBatch(*columns, [batch.sequences[n] for n in chosen])
-    return PayloadBatch(
-        *columns,
-        None if batch.headers is None else [batch.headers[n] for n in chosen],
-        None if batch.stamps is None else batch.stamps[numbers],
-    )
-
-
 def write_block(writer: ObjectWriter, prefix: str, block: int, batches: Sequence[PayloadBatch]) -> ArchivedObject:
     """The messages of a block, or what there is of them, as one object.
 
@@ -243,7 +188,7 @@ def write_block(writer: ObjectWriter, prefix: str, block: int, batches: Sequence
     Raises:
         ConnectorError: it could not be stored.
     """
-    batch = in_order(batches)
+    batch = PayloadBatch.concatenate(batches).in_order()
     span = Span(batch.source, batch.part, block, int(batch.positions[0]))
     last = int(batch.positions[-1])
     name = object_name(span)
@@ -260,7 +205,7 @@ def write_run(writer: ObjectWriter, batches: Iterable[KinesisBatch]) -> Archived
     Raises:
         ConnectorError: it could not be stored.
     """
-    batch = in_sequence(batches)
+    batch = KinesisBatch.concatenate(batches).in_order()
     full, rows, stored = writer.write(run_name(batch), [to_rows(batch)], _times(batch))
     return ArchivedObject(full, rows, stored.bytes)
 

@@ -13,7 +13,7 @@ from apache_beam.transforms.window import TimestampedValue
 
 from thingbeam.io.files.blobs import DEAD_LETTERS
 from thingbeam.io.files.records import read_records
-from thingbeam.io.s3.archive import ArchivedMessage, Span, in_order, some_of, span_of_name, times_of, to_payloads
+from thingbeam.io.s3.archive import ArchivedMessage, Span, span_of_name, times_of, to_payloads
 from thingbeam.io.s3.location import S3Location, parse_s3_uri
 from thingbeam.io.s3.requests import Requests, check_bucket
 from thingbeam.io.s3.runs import Run, overlapping, run_of_name
@@ -139,7 +139,7 @@ class _ReadBlock(beam.DoFn):
                     batches.append(to_payloads(rows))
         if not batches:
             return
-        whole = in_order(batches)
+        whole = PayloadBatch.concatenate(batches).in_order()
         keep = np.ones(len(whole), bool)
         if self._start is not None:
             keep &= whole.times >= self._start
@@ -147,5 +147,5 @@ class _ReadBlock(beam.DoFn):
             keep &= whole.times < self._stop
         numbers = np.flatnonzero(keep)
         for at in range(0, len(numbers), _BATCH_ROWS):
-            batch = some_of(whole, numbers[at : at + _BATCH_ROWS])
+            batch = whole.take(numbers[at : at + _BATCH_ROWS])
             yield TimestampedValue(batch, batch.earliest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import apache_beam as beam
@@ -21,7 +22,6 @@ from thingbeam.io.s3.archive import (
     ArchivedMessage,
     ArchivedObject,
     blocks_of,
-    in_order,
     write_block,
     write_run,
 )
@@ -165,6 +165,13 @@ class _WriteBlock(_WritesBlocks):
         yield from self._write(group[0][2], group[1])
 
 
+@dataclass
+class _Waiting:
+    batches: list[KinesisBatch]
+    rows: int = 0
+    bytes: int = 0
+
+
 class _WriteRuns(_WritesBlocks):
     """Records of shards: what a bundle has, without a shuffle, since readers put together what overlaps."""
 
@@ -174,21 +181,24 @@ class _WriteRuns(_WritesBlocks):
 
     def start_bundle(self) -> None:
         """Nothing waits."""
-        self._waiting: dict[tuple[str, str], list[KinesisBatch]] = {}
+        self._waiting: dict[tuple[str, str], _Waiting] = {}
 
     def process(self, batch: PayloadBatch) -> Iterator[ArchivedObject]:
         """Gather, and write what is full."""
         if not isinstance(batch, KinesisBatch) or not len(batch):
             return
-        some = self._waiting.setdefault((batch.source, batch.part), [])
-        some.append(batch)
-        if sum(map(len, some)) >= self._size or sum(one.nbytes for one in some) >= _FULL_BYTES:
-            yield write_run(self._writer, self._waiting.pop((batch.source, batch.part)))
+        shard = batch.source, batch.part
+        some = self._waiting.setdefault(shard, _Waiting([]))
+        some.batches.append(batch)
+        some.rows += len(batch)
+        some.bytes += batch.nbytes
+        if some.rows >= self._size or some.bytes >= _FULL_BYTES:
+            yield write_run(self._writer, self._waiting.pop(shard).batches)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Write the rest."""
         for some in self._waiting.values():
-            yield GlobalWindows.windowed_value(write_run(self._writer, some))
+            yield GlobalWindows.windowed_value(write_run(self._writer, some.batches))
 
 
 class _Gathered(msgspec.Struct, array_like=True):
@@ -260,7 +270,7 @@ class _GatherBlocks(_WritesBlocks):
                 if block < highest:
                     yield from self._write(block, some)
                 else:
-                    waiting.add(in_order(some).encode())
+                    waiting.add(PayloadBatch.concatenate(some).in_order().encode())
         else:
             waiting.add(encoded)
         state.block = max(state.block, highest)

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
-import numpy as np
-
 from thingbeam.io.kinesis.records import KinesisBatch
 
-__all__ = ["Run", "in_sequence", "overlapping", "run_name", "run_of_name"]
+__all__ = ["Run", "overlapping", "run_name", "run_of_name"]
 
 _DIGITS: Final = 60
 """Numbers of AWS have 56; so names sort as numbers do."""
@@ -46,6 +44,7 @@ class Run(NamedTuple):
 def run_name(batch: KinesisBatch) -> str:
     """The name of an object that holds these records, in their order; below the prefix and without its ending.
 
+    >>> import numpy as np
     >>> some = KinesisBatch("events", "shard=s", np.array([-1]), [b"{}"], [b"d1"], np.array([0]), ["4959"])
     >>> run_of_name(run_name(some) + ".avro")
     Run(source='events', part='shard=s', first=(4959, 0), last=(4959, 0))
@@ -63,32 +62,6 @@ def run_of_name(name: str) -> Run | None:
     if found is None:
         return None
     return Run(unquote(found["source"]), unquote(found["part"]), _place(found["first"]), _place(found["last"]))
-
-
-def in_sequence(batches: Iterable[KinesisBatch]) -> KinesisBatch:
-    """All records of one shard's batches in the order of the shard, each once.
-
-    Raises:
-        ValueError: there are none.
-    """
-    some = list(batches)
-    if not some:
-        raise ValueError("no batches")
-    places = [place for batch in some for place in _places(batch)]
-    order = {place: number for number, place in reversed(list(enumerate(places)))}
-    numbers = [number for _, number in sorted(order.items())]
-    payloads = [payload for batch in some for payload in batch.payloads]
-    keys = [key for batch in some for key in batch.keys]
-    sequences = [sequence for batch in some for sequence in batch.sequences]
-    return KinesisBatch(
-        some[0].source,
-        some[0].part,
-        np.concatenate([batch.positions for batch in some])[numbers],
-        [payloads[n] for n in numbers],
-        [keys[n] for n in numbers],
-        np.concatenate([batch.times for batch in some])[numbers],
-        [sequences[n] for n in numbers],
-    )
 
 
 def overlapping(runs: Sequence[tuple[Run, str]]) -> Iterator[tuple[str, ...]]:

@@ -202,7 +202,9 @@ def shard_rows(batch: KinesisBatch) -> list[tuple[str, int, Any, Any, int]]:
 
 def test_shards_of_kinesis_beside_partitions_of_kafka(s3: ObjectStore, place: str) -> None:
     """Written again from further back, in other pieces, and read once, as what they were."""
-    write(place, [records(at, at + 100, shard) for shard in (0, 1) for at in range(0, 900, 100)], block=250)
+    runs = write(place, [records(at, at + 100, shard) for shard in (0, 1) for at in range(0, 900, 100)], block=250)
+    assert sum(run.rows for run in runs) == 1_800
+    assert max(run.rows for run in runs) == 300, "an object is full with the batch that brings it to 250"
     before = names(s3, place)
     write(place, [records(0, 300), messages(0, 500), records(250, 1_200)], block=250)
     assert set(before) <= set(names(s3, place)), "what holds more stays"

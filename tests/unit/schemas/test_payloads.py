@@ -83,6 +83,58 @@ def test_every_payload_is_a_line_or_among_the_others(payloads: list[bytes | None
         assert not payload or b"\n" in payload
 
 
+Row = tuple[int, bytes | None, bytes | None, int, tuple[tuple[str, bytes | None], ...], int]
+rows = st.lists(
+    st.tuples(st.integers(0, 9), values, values, st.integers(0, 99), headers, st.integers(0, 99)), max_size=8
+)
+
+
+def made(
+    some: list[Row], with_headers: bool = True, with_stamps: bool = True, part: str = "partition=7"
+) -> PayloadBatch:
+    """A batch of rows."""
+    positions, payloads, keys, times, all_headers, stamps = ([row[at] for row in some] for at in range(6))
+    batch = PayloadBatch("topic", part, np.array(positions, np.int64), payloads, keys, np.array(times, np.int64))
+    batch.headers = all_headers if with_headers else None
+    batch.stamps = np.array(stamps, np.int64) if with_stamps else None
+    return batch
+
+
+@given(st.data(), rows, st.booleans(), st.booleans())
+def test_some_of_the_messages(data: st.DataObject, some: list[Row], with_headers: bool, with_stamps: bool) -> None:
+    numbers = data.draw(st.lists(st.integers(0, len(some) - 1))) if some else []
+    whole = made(some, with_headers, with_stamps)
+    kept = made(some, with_headers, with_stamps)
+    assert whole.take(np.array(numbers, np.int64)) == made([some[n] for n in numbers], with_headers, with_stamps)
+    assert whole == kept, "what they were taken from stays"
+
+
+@given(st.lists(st.tuples(rows, st.booleans(), st.booleans()), min_size=1, max_size=4))
+def test_batches_are_concatenated_with_headers_and_stamps_of_some(parts: list[tuple[list[Row], bool, bool]]) -> None:
+    with_headers, with_stamps = any(part[1] for part in parts), any(part[2] for part in parts)
+    expected = [
+        (*row[:4], row[4] if has_headers else (), row[5] if has_stamps else row[3])
+        for some, has_headers, has_stamps in parts
+        for row in some
+    ]
+    batches = [made(*part) for part in parts]
+    assert PayloadBatch.concatenate(batches) == made(expected, with_headers, with_stamps)
+    assert batches == [made(*part) for part in parts], "what they were made of stays"
+
+
+@given(rows)
+def test_each_position_is_kept_once_and_in_order(some: list[Row]) -> None:
+    firsts = {row[0]: row for row in reversed(some)}
+    assert made(some).in_order() == made([firsts[position] for position in sorted(firsts)])
+
+
+def test_what_cannot_be_concatenated() -> None:
+    with pytest.raises(ValueError, match="no batches"):
+        PayloadBatch.concatenate([])
+    with pytest.raises(ValueError, match=r"partition=7.* and .*partition=8.* are not of one partition"):
+        PayloadBatch.concatenate([made([]), made([], part="partition=8")])
+
+
 def test_positions_and_times() -> None:
     batch = batch_of([b"a", b"b"])
     assert batch.position(1) == "partition=7 offset=103"

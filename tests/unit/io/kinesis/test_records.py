@@ -60,6 +60,43 @@ def test_a_batch_is_what_the_parser_takes() -> None:
         PayloadBatchCoder().decode(b"????" + batch.encode())
 
 
+@given(st.data(), ROWS)
+def test_some_of_the_records(data: st.DataObject, rows: list[tuple[str, int, bytes]]) -> None:
+    numbers = data.draw(st.lists(st.integers(0, len(rows) - 1))) if rows else []
+    whole = batch_of(rows)
+    some = whole.take(np.array(numbers, np.int64))
+    expected = batch_of([rows[n] for n in numbers])
+    expected.times = np.array(numbers, np.int64)
+    assert some == expected
+    assert whole == batch_of(rows)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=4))
+def test_batches_of_a_shard_are_concatenated(parts: list[list[tuple[str, int, bytes]]]) -> None:
+    expected = batch_of([row for rows in parts for row in rows])
+    expected.times = np.array([time for rows in parts for time in range(len(rows))], np.int64)
+    # As the archive has them, which knows of no kind.
+    assert PayloadBatch.concatenate(map(batch_of, parts)) == KinesisBatch.concatenate(map(batch_of, parts)) == expected
+
+
+def test_records_are_in_the_order_of_numbers_and_once() -> None:
+    rows = [("10", 1, b"d"), ("9", -1, b"a"), ("10", 0, b"c"), ("9", -1, b"again"), ("09", 3, b"b")]
+    found = batch_of(rows).in_order()
+    assert [found.position(at).partition(" ")[2] for at in range(4)] == [
+        "sequence=9", "sequence=09 sub=3", "sequence=10 sub=0", "sequence=10 sub=1",
+    ]  # fmt: skip
+    assert found.payloads == [b"a", b"b", b"c", b"d"]
+    assert batch_of([]).in_order() == batch_of([])
+
+
+def test_batches_of_two_kinds_stay_apart() -> None:
+    batch = batch_of([("4959", -1, b"{}")])
+    plain = PayloadBatch("events", batch.part, batch.positions, batch.payloads, batch.keys, batch.times)
+    for some in ([plain, batch], [batch, plain]):
+        with pytest.raises(ValueError, match="are not of one partition"):
+            PayloadBatch.concatenate(some)
+
+
 def test_a_record_is_a_row_and_a_message() -> None:
     record = KinesisRecord(b"{}", "k", "4959", 2, Timestamp(1), "events", "shardId-000000000001")
     assert isinstance(record, Message)

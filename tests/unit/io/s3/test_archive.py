@@ -18,7 +18,6 @@ from thingbeam.io.s3.archive import (
     ArchivedMessage,
     Span,
     blocks_of,
-    in_order,
     object_name,
     span_of_name,
     times_of,
@@ -45,18 +44,11 @@ def test_a_batch_is_cut_where_blocks_end(positions: list[int], size: int) -> Non
     assert [start for start, _ in pieces] == sorted({n // size * size for n in positions})
     for start, piece in pieces:
         assert all(start <= n < start + size for n in piece.positions.tolist())
-    assert in_order(piece for _, piece in pieces) == whole
+    assert PayloadBatch.concatenate(piece for _, piece in pieces) == whole
 
 
-@given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=10), min_size=1, max_size=6))
-def test_each_position_is_kept_once_and_in_order(some: list[list[int]]) -> None:
-    assert in_order(map(batch, some)) == batch(sorted({n for positions in some for n in positions}))
-
-
-def test_nothing_has_no_order() -> None:
+def test_nothing_is_in_no_block() -> None:
     assert list(blocks_of(batch([]), 10)) == []
-    with pytest.raises(ValueError, match="no batches"):
-        in_order([])
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
@@ -86,13 +78,13 @@ def test_headers_and_the_records_own_times_stay(some: list[list[int]], stamped: 
         return plain
 
     whole = with_headers(sorted({n for positions in some for n in positions}))
-    found = in_order(map(with_headers, some))
+    found = PayloadBatch.concatenate(map(with_headers, some)).in_order()
     assert found == whole
     back = to_payloads(to_rows(found))
     if not any(whole.headers or ()):
         whole.headers = None
     assert back == whole
-    assert in_order(piece for _, piece in blocks_of(back, 7)) == whole
+    assert PayloadBatch.concatenate(piece for _, piece in blocks_of(back, 7)) == whole
 
 
 class Earlier(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thingbeam.io.kinesis.records import KinesisBatch
-from thingbeam.io.s3.archive import in_order, to_payloads, to_rows
-from thingbeam.io.s3.runs import Run, in_sequence, overlapping, run_name, run_of_name
+from thingbeam.io.s3.archive import to_payloads, to_rows
+from thingbeam.io.s3.runs import Run, overlapping, run_name, run_of_name
+from thingbeam.schemas.payloads import PayloadBatch
 
 Place = tuple[int, int]
 places = st.tuples(st.integers(0, 10**6).map(lambda n: n * 10**50), st.integers(-1, 3))
@@ -33,14 +33,8 @@ def batch(some: list[Place], source: str = "events", part: str = "shard=shardId-
 @given(st.lists(st.lists(places, min_size=1, max_size=8), min_size=1, max_size=6))
 def test_each_record_once_in_the_order_of_the_shard(some: list[list[Place]]) -> None:
     whole = batch(sorted({place for one in some for place in one}))
-    assert in_sequence(map(batch, some)) == whole
-    assert in_order(map(batch, some)) == whole
+    assert PayloadBatch.concatenate(map(batch, some)).in_order() == whole
     assert to_payloads(to_rows(whole)) == whole
-
-
-def test_nothing_has_no_order() -> None:
-    with pytest.raises(ValueError, match="no batches"):
-        in_sequence([])
 
 
 @given(st.lists(places, min_size=1, max_size=5, unique=True), st.text(min_size=1), st.text(min_size=1))
