@@ -243,9 +243,12 @@ class EventBatch:
         # Of plain words: numpy compares the fields of rows, name by name, for each batch.
         parts: list[Rows] = []
         for batch in batches:
-            parts.append(np.ascontiguousarray(batch.rows).view("<u8"))
+            if len(batch):
+                parts.append(np.ascontiguousarray(batch.rows).view("<u8"))
             names.update(batch.names)
-        return cls(np.concatenate(parts).view(ROW) if parts else np.zeros(0, ROW), names)
+        if not parts:
+            return cls(np.zeros(0, ROW), names)
+        return cls((parts[0] if len(parts) == 1 else np.concatenate(parts)).view(ROW), names)
 
     def take(self, rows: Rows) -> EventBatch:
         """A batch of some of the rows, with the names that those refer to."""
@@ -271,7 +274,8 @@ class EventBatch:
         words = mix(self.rows["device_high"], self.rows["device_low"])
         shard = (words % np.uint64(count)).astype(np.uint16 if count <= 1 << 16 else np.uint32)
         order = np.argsort(shard, kind="stable")
-        rows, shard = self.rows[order], shard[order]
+        # Of rows, to take is far faster than to index, which goes field by field.
+        rows, shard = self.rows.take(order), shard[order]
         edges = np.flatnonzero(np.diff(shard)) + 1
         # A few names may go along to where nobody asks for them: finding out which are used costs more.
         names = self.names

@@ -29,7 +29,6 @@ _NO_OCTET = 256
 _OCTETS = np.full(1 << 16, _NO_OCTET, np.uint16)
 """By a pair of lower case hexadecimal digits, as they lie in memory: the octet that they stand for."""
 _OCTETS[np.frombuffer("".join(f"{octet:02x}" for octet in range(256)).encode(), "<u2")] = np.arange(256)
-_HEX = np.array([at for at in range(36) if at not in (8, 13, 18, 23)])
 _PAIRS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint16)
 
 
@@ -128,11 +127,16 @@ def _texts_of_ids(high: Words, low: Words, names: Mapping[bytes, str]) -> pa.Arr
     count = len(high)
     raw = np.empty((count, 2), ">u8")
     raw[:, 0], raw[:, 1] = high, low
-    pairs = _PAIRS[raw.view(np.uint8).reshape(count, 16)].view(np.uint8).reshape(count, 32)
-    letters = np.full((count, 36), 45, np.uint8)
-    letters[:, _HEX] = pairs
+    pairs = _PAIRS.take(raw.view(np.uint8).reshape(count, 16))
+    letters = np.empty(count, _UUID_TEXT)
+    at = 0
+    for group, size, dash in _GROUPS:
+        letters[group] = pairs[:, at : at + size]
+        at += size
+        if dash:
+            letters[dash] = ord("-")
     offsets = np.arange(0, 36 * count + 1, 36, dtype=np.int32)
-    array = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(letters.tobytes()))
+    array = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(letters.view(np.uint8)))
     nil = (high == 0) & (low == 0)
     if not names and not nil.any():
         return array

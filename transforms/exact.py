@@ -191,16 +191,16 @@ class SlicePass(_Pass):
         late = batch.rows["time"] < now.closed
         if late.any():
             self._late.inc(int(late.sum()))
-            missed = batch.take(batch.rows[late])
+            missed = batch.take(batch.rows.compress(late))
             yield TaggedOutput(LATE, (late_name(shard, now.closed, missed), missed))
-            batch = batch.take(batch.rows[~late])
+            batch = batch.take(batch.rows.compress(~late))
         if not len(batch):
             return
         accepted.append(batch)
         now.latest = max(now.latest, int(batch.rows["time"].max()))
         numbers = batch.rows["time"] // self._pace.slice
         for number in np.unique(numbers).tolist():
-            rows = batch.rows[numbers == number]
+            rows = batch.rows.compress(numbers == number)
             bags[number % _BAGS].add(batch.take(rows).encode() if len(rows) < len(batch) else batch.encode())
             if number not in now.waiting:
                 now.waiting.append(number)

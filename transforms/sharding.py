@@ -107,7 +107,7 @@ class ShardBatches(beam.DoFn):
         drop = (rows["device_high"] == 0) & (rows["device_low"] == 0)
         if ignored:
             drop |= np.isin(rows["description"], np.array(ignored, np.uint64))
-        return batch.take(rows[~drop]) if drop.any() else batch
+        return batch.take(rows.compress(~drop)) if drop.any() else batch
 
 
 def is_ignored(description: Description, table: CapabilityTable) -> bool:

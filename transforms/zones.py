@@ -11,6 +11,7 @@ import numpy as np
 
 from thingbeam.schemas.batch import EventBatch, hash_description
 from thingbeam.schemas.names import id_words, mix
+from thingbeam.transforms.columns.rows import places_of
 
 __all__ = ["HomeZones"]
 
@@ -70,9 +71,10 @@ class HomeZones:
         names = batch.names
         if all(d.zone is not None for d in names.descriptions.values()):
             return batch
-        rows = batch.rows.copy()
+        # As plain words: rows are copied field by field.
+        rows = np.ascontiguousarray(batch.rows).view("<u8").copy().view(batch.rows.dtype)
         words = np.array(sorted(names.descriptions), np.uint64)
-        code = np.searchsorted(words, rows["description"]) * len(self._names)
+        code = places_of(words, rows["description"]) * len(self._names)
         zone = np.full(len(rows), self._names.index(self.default))
         if len(self._keys):
             keys = mix(rows["home_high"], rows["home_low"])

@@ -31,8 +31,8 @@ __all__ = [
     "read_blobs",
 ]
 
-BLOB_BYTES: Final = 2 << 20
-"""Few enough to be parsed in the processor's cache, many enough that what each costs by itself is little."""
+BLOB_BYTES: Final = 4 << 20
+"""Many enough that what each costs by itself is little, few enough to be most of the time in some cache."""
 MAX_LINE_BYTES: Final = 16 << 20
 SPLIT_BYTES: Final = 64 << 20
 DEAD_LETTERS: Final = "dead_letters"

@@ -23,9 +23,10 @@ pytestmark = pytest.mark.slow
 
 TESTS: Final = CHECKOUT / "tests"
 COLUMNS: Final = "tests/unit/transforms/columns"
-HELPERS: Final = ("streams.py", "columnar.py", "comparison.py", "zones.py")
+HELPERS: Final = ("streams.py", "columnar.py", "comparison.py", "zones.py", "lines.py")
 MODULES: Final = (
     "deduplicate", "rows", "sessions", "activities", "meters", "periods", "values", "liveness", "zones", "usage",
+    "times", "form", "forms",
 )  # fmt: skip
 SEEDS: Final = (
     f"{COLUMNS}/test_history.py::test_waking_when_due_misses_nothing[220]",

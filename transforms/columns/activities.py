@@ -144,7 +144,7 @@ class ActivityColumns(NamedTuple):
     def _batch(self, done: Columns, closing: Closing, lexicon: Lexicon) -> pa.RecordBatch:
         series, codes = distinct_codes(done["series"])
         running = done["end"] < 0
-        _, component, capability, _ = parts(done["series"], lexicon.series)
+        component, capability = parts(done["series"], lexicon.series, slice(1, 3))
         reasons = np.where(running, 2, np.where(done["stopped"], 0, 1)).astype(np.int32)
         zones = [lexicon.series[word][3] for word in series.tolist()]
         return record_batch(

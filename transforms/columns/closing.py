@@ -88,13 +88,15 @@ def texts(words: Words, table: dict[int, str]) -> pa.Array:
     return dictionary.cast(pa.string())
 
 
-def parts(words: Words, table: dict[int, tuple[str, ...]]) -> list[pa.Array]:
-    """Series hashes as one Arrow string array for each of the series' parts."""
+def parts(words: Words, table: dict[int, tuple[str, ...]], wanted: slice) -> list[pa.Array]:
+    """Series hashes as one Arrow string array for each of the wanted parts of the series."""
     if 0 < len(words) < _FEW:
-        return [pa.array(part, pa.string()) for part in zip(*(table[word] for word in words.tolist()), strict=True)]
+        return [
+            pa.array(part, pa.string()) for part in zip(*(table[word][wanted] for word in words.tolist()), strict=True)
+        ]
     distinct, places = distinct_codes(words)
     codes = pa.array(places)
-    known = [table[word] for word in distinct.tolist()]
+    known = [table[word][wanted] for word in distinct.tolist()]
     columns = zip(*known, strict=True) if known else iter(())
     return [
         pa.DictionaryArray.from_arrays(codes, pa.array(list(column), pa.string())).cast(pa.string())

@@ -15,7 +15,10 @@ from thingbeam.transforms.columns.rows import Bools, Ints
 from thingbeam.transforms.columns.times import MILLIS_DIGITS, micros_of_octets
 from thingbeam.transforms.envelopes import Limits
 
-__all__ = ["Form", "form_of"]
+__all__ = ["WIDTH", "Form", "form_of"]
+
+WIDTH: Final = 64
+"""Lines are compared by so many bytes: eight words, whose eight booleans are a word again."""
 
 _NUMBER: Final = re.compile(rb'"value"\s*:\s*(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?\s*[,}]')
 _VALUE: Final = re.compile(rb'"value"\s*:')
@@ -52,7 +55,7 @@ class Form(NamedTuple):
     """What lines have in common, and where what they do not."""
 
     words: Words
-    """The line, with nothing at the places that differ, its last word filled up."""
+    """The line, with nothing at the places that differ, filled up to a multiple of WIDTH."""
     fixed: Words
     """The places that do not."""
     time: int
@@ -93,7 +96,7 @@ def form_of(data: bytes, start: int, stop: int, limits: Limits) -> Form | None:
         if number is None:
             return None
         free += number.places.tolist()
-    width = -(-len(line) // 8) * 8
+    width = -(-len(line) // WIDTH) * WIDTH
     fixed = np.zeros(width, np.uint8)
     fixed[: len(line)] = 255
     fixed[free] = 0

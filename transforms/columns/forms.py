@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from thingbeam.schemas.batch import ROW, EventBatch, Names, hash_description
 from thingbeam.schemas.names import UUID_LENGTH, Words, words_of_uuids
-from thingbeam.transforms.columns.form import Form, form_of
+from thingbeam.transforms.columns.form import WIDTH, Form, form_of
 from thingbeam.transforms.columns.rows import Bools, Ints
 from thingbeam.transforms.columns.times import MILLIS_DIGITS, micros_of_millis_digits, micros_of_octets
 from thingbeam.transforms.envelopes import Limits
@@ -34,11 +34,15 @@ _MOST_LENGTHS: Final = 512
 _LONGEST: Final = 4096
 _BLOCK: Final = 512
 """Lines that are compared at once: they stay in the processor's cache."""
-_PIECE: Final = 1 << 20
-"""Bytes of a blob that are worked on at once: most of it stays in the processor's cache."""
+_PIECE: Final = 4 << 20
+"""Bytes of a blob that are worked on at once: each form has enough lines in it to be worth the calls."""
 _SEARCHED: Final = 1 << 18
 
 _LINE_FEED: Final = ord("\n")
+_EACH_TRUE: Final = np.uint64(0x0101010101010101)
+"""Eight true booleans as a word."""
+_PLACE: Final = np.uint64(0x0001020304050607)
+"""Times a word of which one byte is 1: that byte's number comes to stand in the highest byte."""
 
 
 class Alike(NamedTuple):
@@ -149,7 +153,9 @@ class Forms:
         if not len(starts):
             return EventBatch(rows, names), good
         homes = ids("home")
-        good &= (homes.view("<u4").reshape(-1, 9) == ids("again").view("<u4").reshape(-1, 9)).all(axis=1)
+        again = homes.view("<u4") == ids("again").view("<u4")
+        if not again.all():
+            good &= again.reshape(-1, UUID_LENGTH // 4).all(axis=1)
         for field, texts in (("device", ids("device")), ("event", ids("event")), ("home", homes)):
             words, plain = words_of_uuids(texts)
             rows[f"{field}_high"], rows[f"{field}_low"] = words[:, 0], words[:, 1]
@@ -161,7 +167,7 @@ class Forms:
         names.texts.update((each.value, each.text) for each in forms if each.text is not None)
         rows["description"] = np.array(described, np.uint64)[form]
         rows["value"] = values
-        return EventBatch(rows if good.all() else rows[good], names), good
+        return EventBatch(rows if good.all() else rows.compress(good), names), good
 
     def _times(self, data: bytes, starts: Ints, form: Ints, forms: list[Form]) -> tuple[Ints, Bools]:
         micros, good = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.bool_)
@@ -181,15 +187,13 @@ def _matched(data: bytes, starts: Ints, lines: Ints, found: Form, number: int, f
     for begin in range(0, len(lines), _BLOCK):
         some = lines[begin : begin + _BLOCK]
         words = _cut(data, starts[some], width).view("<u8").reshape(len(some), -1)
-        same = ((words & found.fixed) == found.words).all(axis=1)
+        same = (((words & found.fixed) == found.words).view(np.uint64) == _EACH_TRUE).all(axis=1)
         if found.number is None:
             values[some[same]] = found.value
         else:
-            octets = words[same].view(np.uint8).reshape(-1, width)
-            if len(octets):
-                read, good = found.number.read(octets)
-                values[some[same]] = read
-                same[same] = good
+            read, good = found.number.read(words.view(np.uint8).reshape(-1, width))
+            same &= good
+            values[some[same]] = read[same]
         form[some[same]] = number
     return lines[form[lines] < 0]
 
@@ -198,11 +202,22 @@ def _line_ends(data: bytes, begin: int, end: int) -> Ints:
     """Where the line feeds of a piece are; looked for in what fits the processor's cache."""
     octets = np.frombuffer(data, np.uint8, end - begin, begin)
     return np.concatenate(
-        [
-            np.flatnonzero(octets[at : at + _SEARCHED] == _LINE_FEED) + (begin + at)
-            for at in range(0, len(octets), _SEARCHED)
-        ]
+        [_feeds(octets[at : at + _SEARCHED]) + (begin + at) for at in range(0, len(octets), _SEARCHED)]
     )
+
+
+def _feeds(octets: NDArray[np.uint8]) -> Ints:
+    """Where the line feeds are; by words of eight bytes, most of which have none."""
+    found = octets == _LINE_FEED
+    whole = len(found) & ~7
+    words = found[:whole].view(np.uint64)
+    at = np.flatnonzero(words != 0)
+    words = words[at]
+    if (words & (words - np.uint64(1))).any():
+        # Two in one word: there are lines of a few bytes.
+        return np.flatnonzero(found)
+    places = at * 8 + ((words * _PLACE) >> np.uint64(56)).astype(np.int64)
+    return np.concatenate((places, np.flatnonzero(found[whole:]) + whole))
 
 
 def _cut(data: bytes, at: Ints, width: int) -> NDArray[Any]:
@@ -213,8 +228,8 @@ def _cut(data: bytes, at: Ints, width: int) -> NDArray[Any]:
 def _of_one_length(starts: Ints, breaks: Ints, size: int) -> Iterator[Ints]:
     """The lines of each length of which there are some."""
     lengths = breaks - starts
-    # Lines are compared by words of eight bytes, which may reach over the end of the last one.
-    lengths[(lengths > _LONGEST) | (starts + lengths + 8 > size)] = 0
+    # Lines are compared by many bytes at once, which may reach over the end of the last one.
+    lengths[(lengths > _LONGEST) | (starts + lengths + WIDTH > size)] = 0
     order = np.argsort(lengths.astype(np.uint16), kind="stable")
     edges = np.flatnonzero(np.diff(lengths[order])) + 1
     for lines in np.split(order, edges):

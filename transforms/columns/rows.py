@@ -22,6 +22,7 @@ __all__ = [
     "distinct_codes",
     "factorize",
     "lookup",
+    "places_of",
     "segment_starts",
     "series_order",
     "sort_rows",
@@ -34,6 +35,8 @@ Bools = NDArray[np.bool_]
 
 _FEW: Final = 256
 """Of so many, a set is found sooner than by numpy."""
+_SLOTS: Final = 1 << 12
+_SLOT: Final = np.uint64(64 - 12)
 _PER_ROW: Final = ("device", "time", "event_high", "event_low", "home_high", "home_low", "value", "description")
 
 
@@ -87,12 +90,23 @@ def distinct_codes(words: Words) -> tuple[Words, Ints]:
     # The first ones mostly are all there are; it costs less to see that of the others than to find them out anew.
     distinct = np.array(sorted(set(words[:_FEW].tolist())), words.dtype)
     while len(words):
-        places = np.searchsorted(distinct, words)
+        places = places_of(distinct, words)
         missing = distinct.take(places, mode="clip") != words
         if not missing.any():
             return distinct, places
         distinct = np.union1d(distinct, words[missing])
     return distinct, np.zeros(0, np.int64)
+
+
+def places_of(distinct: Words, words: Words) -> Ints:
+    """For each word its place among some distinct ones, ascending; any place for one that is none of them."""
+    slots = distinct >> _SLOT
+    if not (slots[1:] > slots[:-1]).all():
+        return np.searchsorted(distinct, words)
+    # Hashes of which few are distinct mostly differ in their first bits: a table is told sooner than a search.
+    table = np.zeros(_SLOTS, np.int64)
+    table[slots] = np.arange(len(distinct))
+    return table.take((words >> _SLOT).astype(np.int64))
 
 
 def series_order(device: Ints, words: Words) -> tuple[Ints, Ints]:
@@ -160,7 +174,8 @@ class SortedRows:
 
     def select(self, keep: Any) -> SortedRows:
         """Some of the rows, by mask or index, with the same codes."""
-        return replace(self, **{name: getattr(self, name)[keep] for name in _PER_ROW})
+        at = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
+        return replace(self, **{name: getattr(self, name).take(at) for name in _PER_ROW})
 
     def to_batch(self) -> EventBatch:
         """The rows as a batch, in this order."""
@@ -184,11 +199,12 @@ def sort_rows(batch: EventBatch) -> SortedRows:
     high, low = np.ascontiguousarray(rows["device_high"]), np.ascontiguousarray(rows["device_low"])
     codes, first = factorize(high, low)
     order = _order(rows, codes)
-    rows = rows[order]
+    # Of rows, to take is far faster than to index, which goes field by field.
+    rows = rows.take(order)
     words = np.array(sorted(batch.names.descriptions), np.uint64)
     descriptions = [batch.names.descriptions[word] for word in words.tolist()]
 
-    description = np.searchsorted(words, rows["description"])
+    description = places_of(words, rows["description"])
 
     def column(name: str) -> NDArray[Any]:
         return np.ascontiguousarray(rows[name])
@@ -228,6 +244,6 @@ def _order(rows: Rows, codes: Ints) -> Ints:
     if len(at):
         # argsort may turn equal keys round: the arrival index is the last key.
         members = order[at]
-        ids = rows[members]
+        ids = rows.take(members)
         order[at] = members[np.lexsort((members, ids["event_low"], ids["event_high"], keys[at]))]
     return order

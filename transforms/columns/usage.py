@@ -25,6 +25,7 @@ from thingbeam.transforms.columns.rows import (
     distinct_codes,
     segment_starts,
     series_order,
+    stable_order,
 )
 from thingbeam.transforms.columns.usage_rows import usage_batch
 from thingbeam.transforms.columns.values import numbers, state_words
@@ -341,7 +342,8 @@ def _seconds(points: Columns, pieces: Columns, groups: Columns, state: Columns) 
     owner = np.concatenate((earlier[known], of[at]))
     word = np.concatenate((state["seconds_state"][known], points["value"][pieces["point"][at]]))
     micros = np.concatenate((state["seconds"][known], pieces["micros"][at]))
-    order = np.lexsort((word, owner))
+    distinct, places = distinct_codes(word)
+    order = stable_order(owner * len(distinct) + places)
     owner, word, micros = owner[order], word[order], micros[order]
     heads = np.flatnonzero(segment_starts(owner, word))
     return {

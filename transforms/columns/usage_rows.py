@@ -34,7 +34,7 @@ def usage_batch(
     measured = ~state & ~meter
     mean = np.divide(groups["area"][at], weight, out=np.zeros(len(at)), where=weight > 0)
     series, codes = distinct_codes(last["series"])
-    _, component, capability, attribute, role, _, _ = parts(last["series"], lexicon.series)
+    component, capability, attribute, role = parts(last["series"], lexicon.series, slice(1, 5))
     return record_batch(
         Usage,
         {

@@ -22,14 +22,15 @@ def state_words(rows: SortedRows, at: Ints) -> tuple[Words, dict[int, str]]:
     Booleans are true and false, numbers their shortest digits; JSON, null and numbers that are not finite are none.
     """
     # A type that nothing has, so that there is something to index even where there are no descriptions.
-    types = np.array([*(d.value_type for d in rows.descriptions), ""], "U8")[rows.description[at]]
-    value = rows.value[at]
-    words = np.where(types == "string", value, np.uint64(0))
+    types = np.array([*(d.value_type for d in rows.descriptions), ""])
+    codes, value = rows.description.take(at), rows.value.take(at)
+    words = np.where((types == "string").take(codes), value, np.uint64(0))
     table: dict[int, str] = {}
     for word in distinct_codes(words)[0].tolist():
         if word:
             table[word] = rows.names.texts[word]
-    for mask, text_of in ((types == "boolean", _truth), (types == "number", number_text)):
+    for kind, text_of in (("boolean", _truth), ("number", number_text)):
+        mask = (types == kind).take(codes)
         if mask.any():
             bits, inverse = np.unique(value[mask], return_inverse=True)
             found: list[int] = []

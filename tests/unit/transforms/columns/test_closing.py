@@ -30,8 +30,8 @@ def test_hashes_as_texts(copies: int) -> None:
 @pytest.mark.parametrize("copies", COPIES)
 def test_series_as_their_parts(copies: int) -> None:
     lexicon = Lexicon()
-    one, other = lexicon.learn_series("a", "x"), lexicon.learn_series("b", "x")
-    first, second = parts(np.tile(words(one, other, one), copies), lexicon.series)
+    one, other = lexicon.learn_series("k", "a", "x", "l"), lexicon.learn_series("k", "b", "x", "l")
+    first, second = parts(np.tile(words(one, other, one), copies), lexicon.series, slice(1, 3))
     assert first.type == second.type == pa.string()
     assert first.to_pylist() == ["a", "b", "a"] * copies
     assert second.to_pylist() == ["x"] * 3 * copies
@@ -39,7 +39,7 @@ def test_series_as_their_parts(copies: int) -> None:
 
 def test_no_rows() -> None:
     assert texts(words(), {}).to_pylist() == []
-    assert parts(words(), {}) == []
+    assert parts(words(), {}, slice(0, 2)) == []
 
 
 def test_times_of_which_some_are_missing() -> None:

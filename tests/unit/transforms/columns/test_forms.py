@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from typing import Any
 
@@ -109,6 +110,10 @@ def test_an_owner_that_is_the_home_is_so_in_every_line(few: int) -> None:
     other = lines.DEVICES[1]
     check(same + some(2, first=50, ownerId=other) + some(2, first=60, locationId=other))
     check(same.replace(lines.HOME.encode(), other.encode()) + same)
+    # The home's id is not always the first of the two.
+    three = same + some(2, first=50, ownerId=other) + some(2, first=60, locationId=other, ownerId=lines.HOME)
+    names = {b"locationId": b"ownerId", b"ownerId": b"locationId"}
+    check(re.sub(b"locationId|ownerId", lambda found: names[found[0]], three))
 
 
 @pytest.mark.parametrize("field", ["value", "componentId", "attribute", "unit"])
@@ -229,3 +234,13 @@ def test_any_bytes_may_be_wrong(
         forms = Forms(LIMITS)
         check(bytes(data), forms)
         check(bytes(data), forms)
+
+
+@pytest.mark.parametrize("feeds", [0.0, 0.003, 0.2, 1.0])
+@pytest.mark.parametrize("length", [1, 5, 64, 4003, (1 << 18) + 9])
+def test_line_feeds_are_found_wherever_they_are(length: int, feeds: float) -> None:
+    rng = random.Random(length)
+    data = bytes(10 if rng.random() < feeds else 97 for _ in range(length + 3))
+    assert module._line_ends(data + b"\n", 3, length + 3).tolist() == [
+        at for at in range(3, length + 3) if data[at] == 10
+    ]

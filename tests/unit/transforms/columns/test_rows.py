@@ -17,6 +17,7 @@ from thingbeam.transforms.columns.rows import (
     distinct_codes,
     factorize,
     lookup,
+    places_of,
     segment_starts,
     series_order,
     sort_rows,
@@ -165,3 +166,20 @@ def test_rows_back_to_a_batch() -> None:
     found = rows_of(events).to_batch().to_events()
     assert sorted(found) == sorted(events)
     assert rows_of(events).select(np.array([False, True])).to_batch().to_events() == found[1:]
+
+
+@given(st.lists(st.integers(0, 5) | st.integers(0, (1 << 64) - 1), min_size=1, max_size=30))
+def test_words_have_their_places_whatever_their_first_bits(given_words: list[int]) -> None:
+    distinct = sorted(set(given_words))
+    assert places_of(words(*distinct), words(*given_words)).tolist() == [distinct.index(word) for word in given_words]
+    found, places = distinct_codes(words(*given_words))
+    assert found.tolist() == distinct
+    assert found[places].tolist() == given_words
+
+
+def test_words_that_are_none_of_the_distinct_ones_are_learnt() -> None:
+    # Beyond those that are looked at first, with the first bits of one that is known.
+    given_words = words(*[7 << 60] * 300, (7 << 60) + 1, 3 << 60)
+    found, places = distinct_codes(given_words)
+    assert found.tolist() == [3 << 60, 7 << 60, (7 << 60) + 1]
+    assert (found[places] == given_words).all()

@@ -60,8 +60,12 @@ def test_rule_order_does_not_depend_on_arrival(seed: int, rng: random.Random) ->
     stream = random_stream(seed, events=40)
     shuffled = stream[:]
     rng.shuffle(shuffled)
-    # Copies of one event are equal but for NaN, which is not even equal to itself.
-    assert [repr(event) for event in rule_order(shuffled)] == [repr(event) for event in stream]
+    assert [_place(event) for event in rule_order(shuffled)] == [_place(event) for event in stream]
+
+
+def _place(event: Event) -> tuple[Timestamp, str, int]:
+    """What a copy of one event has in common with it: the platform may tell them apart by `state_change`."""
+    return event.event_time, event.event_id, payload_hash(event)
 
 
 def test_payload_hash_is_the_documented_digest() -> None:
