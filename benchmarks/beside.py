@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-__all__ = ["Beside", "by_turns", "piped"]
+__all__ = ["Beside", "by_turns", "command", "keys", "piped"]
 
 
 class Beside(NamedTuple):
@@ -58,6 +60,28 @@ def by_turns(what: str, unit: str, turns: int, bare: Callable[[int], float], sin
             if turn:
                 rates.append(rate)
     return found
+
+
+def command(about: str | None, measure: Callable[..., Iterable[Beside]], **options: int | Mapping[str, Any]) -> None:
+    """The command line of what measures: its options are the arguments; prints what is found.
+
+    Args:
+        about: for `--help`.
+        measure: gives what it finds, one after the other.
+        options: of each argument the default, a number; or what argparse is told of it.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, each in options.items():
+        details = {"type": int, "default": each} if isinstance(each, int) else dict(each)
+        parser.add_argument(f"--{name.replace('_', '-')}", **details)
+    for found in measure(**vars(parser.parse_args())):
+        print(found.lines(), flush=True)
+
+
+def keys(access_key: str, secret_key: str) -> dict[str, str]:
+    """The keys of a server of the stack, by reference: put into the environment, from which AwsConfig reads them."""
+    os.environ |= {"RATES_ACCESS_KEY": access_key, "RATES_SECRET_KEY": secret_key}
+    return {"access_key": "env:RATES_ACCESS_KEY", "secret_key": "env:RATES_SECRET_KEY"}
 
 
 class _Clock(beam.DoFn):

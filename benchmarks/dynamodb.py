@@ -9,14 +9,12 @@ as DeviceHistory makes them, and makes items, keys and sizes.
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 import time
 import uuid
 from typing import Any
 
-from beside import Beside, by_turns, piped
+from beside import Beside, by_turns, command, keys, piped
 from hbase import batch_of
 
 from thingbeam.io.aws import AwsConfig
@@ -41,10 +39,8 @@ def bare(client: Any, table: str, items: list[Any]) -> float:
 
 def measure(rows: int, turns: int, in_flight: int | None = None) -> list[Beside]:
     """Turn by turn."""
-    os.environ |= {"RATES_ACCESS_KEY": ACCESS_KEY, "RATES_SECRET_KEY": SECRET_KEY}
     with tempfile.TemporaryDirectory() as folder, running(folder, DynamoDb(memory=True)) as stack:
-        uri = stack.uri("dynamodb")
-        config = AwsConfig(REGION, uri, access_key="env:RATES_ACCESS_KEY", secret_key="env:RATES_SECRET_KEY")
+        config = AwsConfig(REGION, stack.uri("dynamodb"), **keys(ACCESS_KEY, SECRET_KEY))
         layout = TableLayout.of(Activity, f"rates-{uuid.uuid4().hex[:8]}")
         create_table(config, layout)
         client = config.client("dynamodb")
@@ -62,16 +58,5 @@ def measure(rows: int, turns: int, in_flight: int | None = None) -> list[Beside]
         return [by_turns("DynamoDB, BatchWriteItem of 25", "rows/s", turns, loop, sink)]
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--in-flight", type=int)
-    given = parser.parse_args()
-    for found in measure(given.rows, given.turns, given.in_flight):
-        print(found.lines())
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, rows=10_000, turns=5, in_flight={"type": int})

@@ -1,4 +1,7 @@
-"""The main job on a Flink of its own: engine and workers together on as many cores as there are tasks of each step."""
+"""The main job on a Flink of its own beside itself without one, and beside others, by the clock on the same cores.
+
+On Flink engine and workers together have as many cores as there are tasks of each step; the others have one.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from inputs import Inputs
 from peers import job
-from processes import ROOT, lines_of
+from processes import ROOT, lines_of, run
 
 from thingbeam.runners.stack import Stack
 from thingbeam.runners.stack.flink_cluster import FlinkCluster
@@ -26,52 +29,64 @@ _CHECKPOINT_MS = 1000
 _CLI = "thingbeam.runners.cli"
 
 
-class OnFlink(NamedTuple):
-    """What the main job comes to on Flink, with a checkpoint each second."""
+DIRECT = "direct"
 
-    parallelism: int
+
+class OnFlink(NamedTuple):
+    """What a command comes to; on Flink with a checkpoint each second."""
+
+    name: str
+    cores: int
+    """Which it has; on Flink as many as its parallelism."""
     rate: float
-    """Events a second by the clock, on as many cores as the parallelism."""
+    """Events a second by the clock."""
     start: float
     """Seconds by the clock from the command to the first event."""
     runs: list[float]
     """The rate of each run."""
 
 
-def on_flink(inputs: Inputs, events: int, runs: int, parallelisms: tuple[int, ...] = (1, 2)) -> list[OnFlink]:
-    """Rates from the difference of two files, and that each run has the rows of a direct one.
+def on_flink(
+    inputs: Inputs, events: int, runs: int, more: Mapping[str, Sequence[str]], parallelisms: Sequence[int] = (1, 2)
+) -> list[OnFlink]:
+    """Rates from the difference of two files, by turns, and that each run on Flink has the rows of a direct one.
 
     Args:
         inputs: makes the files.
         events: of the large file; the small one has a fifth.
         runs: of each file.
+        more: commands of peers, by name; the file is their last argument.
         parallelisms: tasks of each step, and cores.
 
     Raises:
         SystemExit: a job failed, took too long, or has other results than on the direct runner.
     """
-    small, large = inputs.file(events // 5), inputs.file(events)
-    expected = {path: _direct(inputs.place / "direct", path) for path in (small, large)}
-    found: list[OnFlink] = []
-    for parallelism in parallelisms:
-        with _cluster(inputs.place / f"flink-{parallelism}", parallelism) as environment:
-            # The first job of a cluster warms its JVM.
-            _run(inputs.place / "out", small, parallelism, environment)
-            pairs: list[tuple[float, float]] = []
-            for _ in range(runs):
-                seconds: list[float] = []
-                for path in (small, large):
-                    wall, rows = _run(inputs.place / "out", path, parallelism, environment)
-                    if rows != expected[path]:
-                        raise SystemExit(f"bench: on Flink there are other rows: {rows}, not {expected[path]}")
-                    seconds.append(wall)
-                pairs.append((seconds[0], seconds[1]))
-        few, many = lines_of(small), lines_of(large)
+    files = inputs.file(events // 5), inputs.file(events)
+    taken: dict[tuple[str, int], list[tuple[float, ...]]] = {}
+    for _ in range(runs):
+        direct = [_direct(inputs.place / "direct", path) for path in files]
+        expected = [rows for _, rows in direct]
+        taken.setdefault((DIRECT, 1), []).append(tuple(seconds for seconds, _ in direct))
+        for name, command in more.items():
+            walls = tuple(run([*command, str(path)], 0).wall for path in files)
+            taken.setdefault((name, 1), []).append(walls)
+        for parallelism in parallelisms:
+            with _cluster(inputs.place / f"flink-{parallelism}", parallelism) as environment:
+                # The first job of a cluster warms its JVM.
+                _run(inputs.place / "out", files[0], parallelism, environment)
+                found = [_run(inputs.place / "out", path, parallelism, environment) for path in files]
+            if [rows for _, rows in found] != expected:
+                raise SystemExit(f"bench: on Flink there are other rows: {found}, not {expected}")
+            name = f"Flink, parallelism {parallelism}"
+            taken.setdefault((name, parallelism), []).append(tuple(seconds for seconds, _ in found))
+    few, many = (lines_of(path) for path in files)
+    measured: list[OnFlink] = []
+    for (name, cores), pairs in taken.items():
         costs = [(after - before) / (many - few) for before, after in pairs]
         cost = statistics.median(costs)
         start = statistics.median(before for before, _ in pairs) - cost * few
-        found.append(OnFlink(parallelism, 1 / cost, max(0.0, start), [1 / each for each in costs]))
-    return found
+        measured.append(OnFlink(name, cores, 1 / cost, max(0.0, start), [1 / each for each in costs]))
+    return measured
 
 
 @contextmanager
@@ -113,9 +128,10 @@ def _run(output: Path, path: Path, parallelism: int, environment: dict[str, str]
     return seconds, _rows(manifest)
 
 
-def _direct(output: Path, path: Path) -> dict[str, int]:
-    subprocess.run([*job(output, "parquet"), "--input", str(path)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-    return _rows(output / "manifest.json")
+def _direct(output: Path, path: Path) -> tuple[float, dict[str, int]]:
+    """The same without Flink, on one core."""
+    seconds = run([*job(output, "parquet"), "--input", str(path), "--runner=direct"], 0).wall
+    return seconds, _rows(output / "manifest.json")
 
 
 def _rows(manifest: Path) -> dict[str, int]:

@@ -10,7 +10,6 @@ turns, so that what else the machine does falls on both sides.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from typing import Literal
@@ -18,7 +17,7 @@ from typing import Literal
 import happybase
 import pyarrow as pa
 from apache_beam.utils.timestamp import Timestamp
-from beside import Beside, by_turns, piped
+from beside import Beside, by_turns, command, piped
 
 from thingbeam.io.hbase import HBaseConfig, HBaseRow, KeyPart, RowKey, TableLayout, WriteToHBase, create_table
 from thingbeam.io.hbase.encoding import RowEncoder
@@ -97,18 +96,13 @@ def measure(rows: int, turns: int, interface: Literal[1, 2], *, distinct: bool, 
         return [by_turns(what, "rows/s", turns, loop, sink)]
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--interface", type=int, choices=(1, 2), default=1)
-    parser.add_argument("--in-flight", type=int, default=4)
-    parser.add_argument("--distinct", action="store_true", help="a revision for each row, not for each batch")
-    given = parser.parse_args()
-    for found in measure(given.rows, given.turns, given.interface, distinct=given.distinct, in_flight=given.in_flight):
-        print(found.lines())
-
-
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__,
+        measure,
+        rows=10_000,
+        turns=9,
+        interface={"type": int, "choices": (1, 2), "default": 1},
+        in_flight=4,
+        distinct={"action": "store_true", "help": "a revision for each row, not for each batch"},
+    )

@@ -10,12 +10,11 @@ that starting is no part of it.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -23,7 +22,7 @@ import confluent_kafka
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from beside import Beside, by_turns
+from beside import Beside, by_turns, command
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from thingbeam.io.kafka import KafkaBatch, KafkaConfig, KafkaMessage, ReadFromKafka, WriteToKafka
@@ -197,7 +196,7 @@ class Kafkas:
         return turn
 
 
-def measure(what: str, kafkas: Kafkas, turns: int) -> Beside:
+def beside(what: str, kafkas: Kafkas, turns: int) -> Beside:
     """One of the four beside its bare loop."""
     batches = what.endswith("batches")
     sides = (
@@ -208,18 +207,14 @@ def measure(what: str, kafkas: Kafkas, turns: int) -> Beside:
     return by_turns(f"Kafka, {what}", "records/s", turns, *sides)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=1_000_000, help="a turn (default 1,000,000)")
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--what", action="append", default=[], choices=WHAT, help="one of them (default all)")
-    given = parser.parse_args()
+def measure(records: int, turns: int, what: Sequence[str] = ()) -> Iterator[Beside]:
+    """Turn by turn; all of WHAT, or some."""
     with tempfile.TemporaryDirectory() as folder, running(folder, Kafka()) as stack, prism() as engine:
-        kafkas = Kafkas(stack.uri("kafka").partition("://")[2], engine, given.records)
-        for what in given.what or WHAT:
-            print(measure(what, kafkas, given.turns).lines(), flush=True)
+        kafkas = Kafkas(stack.uri("kafka").partition("://")[2], engine, records)
+        for each in what or WHAT:
+            yield beside(each, kafkas, turns)
 
 
 if __name__ == "__main__":
-    main()
+    some = {"action": "append", "default": [], "choices": WHAT, "help": "one of them (default all)"}
+    command(__doc__, measure, records=1_000_000, turns=3, what=some)

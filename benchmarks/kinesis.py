@@ -8,13 +8,11 @@ in a call. The bare loop has its entries ready and makes one call after another.
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 import time
 from typing import Any
 
-from beside import Beside, by_turns, piped
+from beside import Beside, by_turns, command, keys, piped
 
 from thingbeam.io.aws import AwsConfig
 from thingbeam.io.kinesis import KinesisMessage, WriteToKinesis
@@ -42,10 +40,8 @@ def bare(client: Any, stream: str, entries: list[Any]) -> float:
 
 def measure(rows: int, turns: int, in_flight: int | None = None) -> list[Beside]:
     """Turn by turn."""
-    os.environ |= {"RATES_ACCESS_KEY": ACCESS_KEY, "RATES_SECRET_KEY": SECRET_KEY}
     with tempfile.TemporaryDirectory() as folder, running(folder, Kinesis(streams=f"rates:{SHARDS}")) as stack:
-        uri = stack.uri("kinesis")
-        config = AwsConfig(REGION, uri, access_key="env:RATES_ACCESS_KEY", secret_key="env:RATES_SECRET_KEY")
+        config = AwsConfig(REGION, stack.uri("kinesis"), **keys(ACCESS_KEY, SECRET_KEY))
         client = config.client("kinesis")
         messages = [message(number) for number in range(rows)]
         entries = [{"Data": one.data, "PartitionKey": one.partition_key} for one in messages]
@@ -59,16 +55,5 @@ def measure(rows: int, turns: int, in_flight: int | None = None) -> list[Beside]
         return [by_turns(what, "records/s", turns, lambda _: bare(client, "rates", entries), sink)]
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--in-flight", type=int)
-    given = parser.parse_args()
-    for found in measure(given.rows, given.turns, given.in_flight):
-        print(found.lines())
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, rows=20_000, turns=5, in_flight={"type": int})

@@ -41,6 +41,8 @@ def write_page(results: Mapping[str, Any], path: Path) -> None:
         plot("The stages, each alone", results["stages"], "ns an event")
     for name, series in results.get("growth", {}).items():
         plot(name, series, "ns an event", bars=name.startswith("elements"))
+    for name, points in results.get("soak", {}).get("series", {}).items():
+        plot(f"Soak: {name}", {f"{at / 60:.1f}": value for at, value in points}, "by minutes", bars=False)
     about = "".join(
         f"<tr><th align=left>{html.escape(str(name))}<td>{html.escape(str(value))}"
         for name, value in (results.get("about", {}) | results.get("state", {})).items()

@@ -4,7 +4,8 @@ Each command is a whole process, pinned to one core, on the same files. Its CPU 
 large file less that on a small one, over the events between, is the cost of an event without the start-up. Medians of
 several runs; the seed of the files is chosen anew each time, and the job's counts are checked against a plain loop.
 Stores are measured by the clock, on all cores, beside bare loops of their clients, by turns. Latency is measured from
-a broker's append to the append of what comes out, on all cores too: see kafka_latency.py.
+a broker's append to the append of what comes out, on all cores too: see kafka_latency.py. A soak is an hour of a
+stream on Flink, in which nothing may grow: see soak.py.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from beside import Beside
 from flink import OnFlink, on_flink
 from growth import growth, state
 from inputs import Inputs
@@ -34,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 from stores import STORES, stores
 
-WHAT = ("peers", "stages", "growth", "flink", "stores", "latency")
+WHAT = ("peers", "stages", "growth", "flink", "stores", "latency", "soak")
 _OF_FILES = frozenset({"peers", "stages", "growth", "flink"})
 
 
@@ -61,26 +63,27 @@ def table_of_series(title: str, series: Mapping[str, float]) -> Table:
 
 
 def table_of_flink(measured: list[OnFlink]) -> Table:
-    """The main job on Flink, each parallelism beside the first."""
-    table = Table(title="On Flink, engine and workers together, a checkpoint each second, by the clock")
-    for heading in ("parallelism and cores", "events/s", "beside the first", "start-up, s", "of runs"):
-        table.add_column(heading, justify="right")
+    """The main job on Flink beside what runs on one core."""
+    besides = [row for row in measured if row.cores == 1]
+    table = Table(title="The main job by the clock; on Flink engine and workers together, a checkpoint each second")
+    for heading in ("", "cores", "events/s", *(f"beside {row.name}" for row in besides), "start-up, s", "of runs"):
+        table.add_column(heading, justify="right" if heading else "left")
     for row in measured:
         spread = f"{min(row.runs):,.0f}-{max(row.runs):,.0f}"
-        beside = f"{row.rate / measured[0].rate:.2f} x"
-        table.add_row(str(row.parallelism), f"{row.rate:,.0f}", beside, f"{row.start:.1f}", spread)
+        beside = [f"{row.rate / other.rate:.2f} x" for other in besides]
+        table.add_row(row.name, str(row.cores), f"{row.rate:,.0f}", *beside, f"{row.start:.1f}", spread)
     return table
 
 
-def table_of_stores(measured: list[dict[str, Any]]) -> Table:
+def table_of_stores(measured: list[Beside]) -> Table:
     """Sinks beside bare loops."""
     table = Table(title="Stores, medians")
     for heading in ("", "bare loop", "sink", "", "ratio", "of turns"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in measured:
-        ratios = [sink / bare for bare, sink in zip(row["bare"], row["sink"], strict=True)]
-        sides = [f"{statistics.median(row[side]):,.0f}" for side in ("bare", "sink")]
-        table.add_row(row["what"], *sides, row["unit"], f"{row['ratio']:.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}")
+        sides = [f"{statistics.median(rates):,.0f}" for rates in (row.bare, row.sink)]
+        spread = f"{min(row.ratios):.2f}-{max(row.ratios):.2f}"
+        table.add_row(row.what, *sides, row.unit, f"{row.ratio:.2f}", spread)
     return table
 
 
@@ -98,10 +101,13 @@ def main() -> None:
     parser.add_argument(
         "--store", action="append", default=[], choices=STORES, help="stores: one of them (default all)"
     )
-    parser.add_argument("--rate", type=float, default=37_000, help="latency: events a second (default 37,000)")
+    parser.add_argument("--rate", type=float, help="latency, soak: events a second (default 37,000; 1,000)")
+    parser.add_argument("--minutes", type=float, default=60, help="soak: how long (default 60)")
+    parser.add_argument("--speed", type=float, default=60, help="soak: of event time beside the clock (default 60)")
     parser.add_argument("--peers", type=Path, default=ROOT.parent / "shared" / "peers", help="where gen.py is")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help=(
-        "a further peer, as 'flink_sql.py=/path/of/its/python flink_sql.py'; the file is its last argument"
+        "peers, flink: a further peer, as 'flink_sql.py=/path/of/its/python flink_sql.py'; the file is its last "
+        "argument"
     ))  # fmt: skip
     parser.add_argument("--output", type=Path, help="folder for results.json and a page of plots, index.html")
     given = parser.parse_args()
@@ -142,17 +148,25 @@ def main() -> None:
                 console.print(table_of_series(title, series))
             console.print(results["state"])
         if "flink" in what:
-            rates = on_flink(inputs, given.events, given.runs)
+            rates = on_flink(inputs, given.events, given.runs, more)
             results["flink"] = [row._asdict() for row in rates]
             console.print(table_of_flink(rates))
         if "stores" in what:
-            results["stores"] = stores(Path(place), given.turns, given.store)
-            console.print(table_of_stores(results["stores"]))
+            besides = stores(Path(place), given.turns, given.store)
+            results["stores"] = [row._asdict() | {"ratio": row.ratio} for row in besides]
+            console.print(table_of_stores(besides))
         if "latency" in what:
             file = Path(place) / "latency.json"
             script = str(Path(__file__).with_name("kafka_latency.py"))
-            subprocess.run([sys.executable, script, "--rate", str(given.rate), "--output", str(file)], check=True)
+            rate = str(given.rate or 37_000)
+            subprocess.run([sys.executable, script, "--rate", rate, "--output", str(file)], check=True)
             results["latency"] = json.loads(file.read_text())
+        if "soak" in what:
+            folder = given.output or Path(place) / "soak"
+            script = [sys.executable, str(Path(__file__).with_name("soak.py")), "--output", str(folder)]
+            told = {"--minutes": given.minutes, "--rate": given.rate or 1000, "--speed": given.speed}
+            subprocess.run([*script, *(str(part) for pair in told.items() for part in pair)], check=True)
+            results["soak"] = json.loads((folder / "soak.json").read_text())
     if given.output:
         given.output.mkdir(parents=True, exist_ok=True)
         (given.output / "results.json").write_text(json.dumps(results, indent=2) + "\n")

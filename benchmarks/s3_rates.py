@@ -9,19 +9,18 @@ beside what the sink puts them with.
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.timestamp import Timestamp
-from beside import Beside, by_turns
+from beside import Beside, by_turns, command, keys
 
 from thingbeam.io.files.formats import encode_batch
 from thingbeam.io.files.paths import Compression, Format
@@ -63,7 +62,7 @@ class Batches(beam.DoFn):
         Path(self._path).write_text(str(time.perf_counter() - began))
 
 
-def rows(count: int) -> pa.RecordBatch:
+def batch_of(count: int) -> pa.RecordBatch:
     """Rows as sensors make them."""
     events = (
         Event.of(f"e{n}", Timestamp(n * 0.1), f"device-{n % 997}", "powerMeter", "power", n % 3000 / 7, unit="W")
@@ -72,16 +71,15 @@ def rows(count: int) -> pa.RecordBatch:
     return to_record_batch(list(events), Event)
 
 
-def measure(form: Format, objects: int, count: int, turns: int) -> list[Beside]:
+def measure(format: Format, objects: int, rows: int, turns: int) -> list[Beside]:  # noqa: A002
     """The sink beside a loop that encodes and puts, and `put` beside `put_object`, turn by turn."""
-    compression: Compression | None = None if form == "jsonl" else "zstd"
-    os.environ |= {"RATES_ACCESS_KEY": ACCESS_KEY, "RATES_SECRET_KEY": SECRET_KEY}
-    batch = rows(count)
-    data = encode_batch(batch, Event, form, compression)
+    compression: Compression | None = None if format == "jsonl" else "zstd"
+    batch = batch_of(rows)
+    data = encode_batch(batch, Event, format, compression)
     megabytes = objects * len(data) / 1e6
     with tempfile.TemporaryDirectory() as folder, running(folder, S3(buckets=BUCKET)) as stack:
-        keys = "access_key=env:RATES_ACCESS_KEY&secret_key=env:RATES_SECRET_KEY"
-        uri = f"s3://{BUCKET}/sink?region=us-east-1&endpoint={stack.uri('s3')}&{keys}"
+        about = {"region": "us-east-1", "endpoint": stack.uri("s3"), **keys(ACCESS_KEY, SECRET_KEY)}
+        uri = f"s3://{BUCKET}/sink?{urlencode(about)}"
         location = parse_s3_uri(uri)
         client = location.aws.client("s3")
         requests = Requests(location)
@@ -90,7 +88,7 @@ def measure(form: Format, objects: int, count: int, turns: int) -> list[Beside]:
             client.put_object(Bucket=BUCKET, Key=f"bare/{number}", Body=data)
 
         def bare_encode(number: int) -> None:
-            client.put_object(Bucket=BUCKET, Key=f"bare/{number}", Body=encode_batch(batch, Event, form, compression))
+            client.put_object(Bucket=BUCKET, Key=f"bare/{number}", Body=encode_batch(batch, Event, format, compression))
 
         def our_put(number: int) -> None:
             put(requests, f"put/{number}", (data,))
@@ -110,27 +108,16 @@ def measure(form: Format, objects: int, count: int, turns: int) -> list[Beside]:
             with beam.Pipeline(FnApiRunner()) as pipeline:
                 made = beam.ParDo(Batches(encoded, str(said))).with_output_types(tuple[str, pa.RecordBatch])
                 batches = pipeline | beam.Create([objects], reshuffle=False) | made
-                batches | WriteToS3(uri, Event, form, compression, named=True)
+                batches | WriteToS3(uri, Event, format, compression, named=True)
             return megabytes / float(said.read_text())
 
-        about = f"{form}, {len(data) / 1e6:.1f} MB and {count:,} rows an object"
+        what = f"S3, {format}, {len(data) / 1e6:.1f} MB and {rows:,} rows an object"
         return [
-            by_turns(f"S3, {about}, encoded and put", "MB/s", turns, of(bare_encode), sink),
-            by_turns(f"S3, {about}, bytes that are there", "MB/s", turns, of(bare_put), of(our_put)),
+            by_turns(f"{what}, encoded and put", "MB/s", turns, of(bare_encode), sink),
+            by_turns(f"{what}, bytes that are there", "MB/s", turns, of(bare_put), of(our_put)),
         ]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objects", type=int, default=12)
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--format", default="parquet", choices=("parquet", "avro", "jsonl"))
-    given = parser.parse_args()
-    for found in measure(given.format, given.objects, given.rows, given.turns):
-        print(found.lines())
-
-
 if __name__ == "__main__":
-    main()
+    forms = {"default": "parquet", "choices": ("parquet", "avro", "jsonl")}
+    command(__doc__, measure, objects=12, rows=50_000, turns=5, format=forms)

@@ -8,13 +8,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from beside import Beside
 
 __all__ = ["STORES", "stores"]
 
-STORES = ("dynamodb", "hbase", "kinesis", "s3")
+STORES = ("dynamodb", "hbase", "kafka", "kinesis", "s3")
 
 
 def measure(store: str, turns: int) -> list[Beside]:
@@ -27,6 +26,10 @@ def measure(store: str, turns: int) -> list[Beside]:
         import hbase
 
         return [*hbase.measure(20_000, turns, 1, distinct=False), *hbase.measure(20_000, turns, 2, distinct=True)]
+    if store == "kafka":
+        import kafka_rates
+
+        return list(kafka_rates.measure(1_000_000, turns))
     if store == "kinesis":
         import kinesis
 
@@ -36,7 +39,7 @@ def measure(store: str, turns: int) -> list[Beside]:
     return [*s3_rates.measure("jsonl", 8, 50_000, turns), *s3_rates.measure("parquet", 12, 50_000, turns)]
 
 
-def stores(folder: Path, turns: int, only: Sequence[str]) -> list[dict[str, Any]]:
+def stores(folder: Path, turns: int, only: Sequence[str]) -> list[Beside]:
     """What each store's process has said. On all cores, since a server works beside it.
 
     Args:
@@ -47,12 +50,12 @@ def stores(folder: Path, turns: int, only: Sequence[str]) -> list[dict[str, Any]
     Raises:
         SystemExit: one failed.
     """
-    found: list[dict[str, Any]] = []
+    found: list[Beside] = []
     for store in only or STORES:
         said = folder / f"{store}.json"
         if status := subprocess.run([sys.executable, __file__, store, str(turns), str(said)], check=False).returncode:
             raise SystemExit(f"bench: {store} ended with {status}")
-        found += json.loads(said.read_text())
+        found += [Beside(**each) for each in json.loads(said.read_text())]
     return found
 
 
@@ -66,7 +69,7 @@ def main() -> None:
     found = measure(given.store, given.turns)
     for one in found:
         print(one.lines(), flush=True)
-    given.output.write_text(json.dumps([one._asdict() | {"ratio": one.ratio} for one in found]))
+    given.output.write_text(json.dumps([one._asdict() for one in found]))
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ from thingbeam.io.endpoints import RestartableSource, Sink, Source
 from thingbeam.io.errors import ConnectorError
 from thingbeam.io.files.endpoint import DirectorySink, FileOptions, FileSource
 from thingbeam.io.files.manifest import read_manifest
-from thingbeam.io.uris import is_service, sink_of, source_of
+from thingbeam.io.uris import is_service, scheme_of, sink_of, source_of
 from thingbeam.pipelines.home import KINDS, HomeJob, HomeSettings
 from thingbeam.runners.account import account_of, balance, lag_of, with_rows, write_account, write_to, written_of
 from thingbeam.runners.engines import opened
 from thingbeam.runners.failures import FAILED, KAFKA_LOGGER, TRACEBACK, RunFailedError, quiet
-from thingbeam.runners.launching import EndedError, follow, has_endpoint, metrics_of, on_prism, told
+from thingbeam.runners.launching import EndedError, connect, follow, has_endpoint, metrics_of, on_prism, told
 from thingbeam.runners.prism import prism
 from thingbeam.runners.profiles import DIRECT, check_beam_options, check_engine
 from thingbeam.runners.progress import StreamLine, watching
@@ -116,6 +116,8 @@ def _run_once(asked: _Run, runner: Any, options: PipelineOptions) -> None:
     with told(name, started=False):
         pipeline = beam.Pipeline(runner, options=options)
         job.build(pipeline)
+        # Before old results are removed for it.
+        connect(runner, options)
     with _made_ready(asked):
         started, clock = datetime.now(UTC), time.monotonic()
         direct = name == DIRECT
@@ -283,8 +285,8 @@ def _checked(name: str, value: Any, check: Callable[[Any], Any], mend: str = "")
 
 
 def _named(name: str, value: str, error: ValueError, mend: str = "") -> ValueError:
-    """An error that names the option. A service's URI is not repeated: somebody may have put a secret in it."""
-    shown = "" if value in str(error) or is_service(value) else f" {value}"
+    """An error that names the option. A URI is not repeated: somebody may have put a secret in it."""
+    shown = "" if value in str(error) or scheme_of(value) else f" {value}"
     return ValueError(f"{_flag(name)}{shown}: {error}{mend}")
 
 

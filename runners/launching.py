@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineState, create_runner
 
 from thingbeam.io.errors import ConnectorError, UnreachableError, WriteError
-from thingbeam.runners.failures import RunFailedError
+from thingbeam.runners.failures import TRACEBACK, RunFailedError, quiet
 from thingbeam.runners.profiles import EngineError, engine_error, reason_of
 
-__all__ = ["EndedError", "follow", "has_endpoint", "is_lasting", "metrics_of", "on_prism", "told"]
+__all__ = ["EndedError", "connect", "follow", "has_endpoint", "is_lasting", "metrics_of", "on_prism", "told"]
 
 _LOOK_S: Final = 1.0
 _NAMED: Final = re.compile(r"(?:^|[\s.'\"])(?:[\w.]+\.)?(\w+Error)\b: ")
@@ -38,9 +40,13 @@ class EndedError(RunFailedError):
 
 @contextlib.contextmanager
 def told(runner: str, *, started: bool) -> Generator[None]:
-    """Errors of Beam as one line: those of a run that had begun, or of an engine that is not there."""
+    """Errors of Beam as one line: those of a run that had begun, or of an engine that is not there.
+
+    What Beam logs of them, of a job server the whole trace of Java and Python, is only for who asks for tracebacks.
+    """
     try:
-        yield
+        with contextlib.nullcontext() if os.environ.get(TRACEBACK) else quiet(""):
+            yield
     except (RunFailedError, EngineError):
         raise
     except Exception as error:
@@ -99,6 +105,26 @@ def on_prism(endpoint: str, arguments: Sequence[str], *, endless: bool) -> tuple
     portable.job_endpoint, portable.environment_type = endpoint, "LOOPBACK"
     options.view_as(StandardOptions).streaming = endless
     return create_runner("PortableRunner"), options
+
+
+def connect(runner: Any, options: PipelineOptions) -> None:
+    """Find, or start, the job service of a runner that has one, which otherwise would be as a pipeline is run.
+
+    Args:
+        runner: any; the pipelines that it runs later go to that service.
+        options: of the pipeline.
+
+    Raises:
+        Exception: what Beam says where it is not there.
+    """
+    if not isinstance(runner, PortableRunner):
+        return
+    service = runner.create_job_service(options).job_service
+
+    def found(given: PipelineOptions) -> Any:
+        return runner.create_job_service_handle(service, given)
+
+    vars(runner)["create_job_service"] = found
 
 
 def metrics_of(result: Any) -> Any:

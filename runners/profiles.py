@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from typing import Any, Final, NamedTuple, NoReturn
+from urllib.error import HTTPError, URLError
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -135,7 +136,11 @@ def reason_of(error: BaseException) -> str:
     >>> reason_of(RuntimeError("Traceback (most recent call last):\n  …\nOSError: disk full"))
     'OSError: disk full'
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error)
+    if isinstance(error, URLError) and not isinstance(error, HTTPError):
+        within = error.reason
+        text = within.strerror or str(within) if isinstance(within, OSError) else str(within)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     reason = lines[-1] if lines and lines[0].startswith("Traceback") else " ".join(lines) or type(error).__name__
     return reason if len(reason) <= 400 else reason[:400] + "…"
 

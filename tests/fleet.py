@@ -45,29 +45,36 @@ _SPEAKS: Final[tuple[tuple[str, str, Sequence[str] | None], ...]] = (
 
 def payloads(count: int, seed: int = 7, devices: int = 60, hours: float = 12.0) -> list[bytes]:
     """Events as SmartThings sends them, as they arrive: out of order, 2 % twice, 0.1 % unreadable."""
+    return list(stream(count, seed, devices, hours))
+
+
+def stream(count: int, seed: int = 7, devices: int = 60, hours: float = 12.0) -> Iterator[bytes]:
+    """The same one by one, for more of them than memory holds."""
+    assert hours <= 36, "the sentinels come three days on; an activity that nothing ends lasts for a day"
     chance = random.Random(seed)
     fleet = [
         (str(uuid.UUID(int=chance.getrandbits(128), version=4)), _SPEAKS[n % len(_SPEAKS)]) for n in range(devices)
     ]
-    made: list[bytes] = []
+    last = b""
     for number in range(count):
         roll = chance.random()
-        if made and roll < 0.02:
-            made.append(made[-1])
-            continue
-        if roll < 0.021:
-            made.append(b'{"eventTime": "unreadable %d' % number)
-            continue
-        at = BEGIN + round((number / count * hours * 3600 - chance.random() * DISORDER_S) * SECOND)
-        device, (capability, attribute, values) = chance.choice(fleet)
-        value = chance.choice(values) if values else round(number / 10 + chance.random(), 2)
-        made.append(_event(device, at // 1000, capability, attribute, value, chance))
-    return made
+        if not (last and roll < 0.02):
+            last = _payload(number, roll, number / count * hours * 3600, fleet, chance)
+        yield last
 
 
-def sentinels(partitions: int) -> list[bytes]:
-    """One event for each partition, three days after the fleet began, of devices that are nobody's."""
-    at, chance = (BEGIN + 3 * DAY) // 1000, random.Random(0)
+def _payload(number: int, roll: float, seconds: float, fleet: Sequence[Any], chance: random.Random) -> bytes:
+    if roll < 0.021:
+        return b'{"eventTime": "unreadable %d' % number
+    at = BEGIN + round((seconds - chance.random() * DISORDER_S) * SECOND)
+    device, (capability, attribute, values) = chance.choice(fleet)
+    value = chance.choice(values) if values else round(number / 10 + chance.random(), 2)
+    return _event(device, at // 1000, capability, attribute, value, chance)
+
+
+def sentinels(partitions: int, days: float = 3.0) -> list[bytes]:
+    """One event for each partition, days after the fleet began, of devices that are nobody's."""
+    at, chance = (BEGIN + round(days * DAY)) // 1000, random.Random(0)
     return [_event(f"{_SENTINEL}{n:012d}", at, "switch", "switch", "on", chance) for n in range(partitions)]
 
 

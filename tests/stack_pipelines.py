@@ -69,6 +69,26 @@ def counted_impulses(
     _ = lines | "Append" >> beam.ParDo(Append(path))
 
 
+class Worked(beam.DoFn):
+    """Says which process a step works in: `step process`."""
+
+    def __init__(self, step: str, path: str) -> None:
+        self._step, self._path = step, path
+
+    def process(self, grouped: tuple[int, Any]) -> Iterator[tuple[int, int]]:
+        with Path(self._path).open("a") as file:
+            file.write(f"{self._step} {os.getpid()}\n")
+        yield grouped[0], 0
+
+
+def steps_that_are_shuffled(pipeline: beam.Pipeline, path: str) -> None:
+    """Three steps with a shuffle before each, of many keys."""
+    numbers = pipeline | beam.Create([(number, 0) for number in range(400)]).with_output_types(tuple[int, int])
+    for step in ("first", "second", "third"):
+        grouped = numbers | f"Group {step}" >> beam.GroupByKey()
+        numbers = grouped | step >> beam.ParDo(Worked(step, path)).with_output_types(tuple[int, int])
+
+
 class Acknowledge(beam.DoFn):
     """As a source does: says of each number, once its bundle is finalised, what had come out of the job by then."""
 

@@ -7,11 +7,19 @@ from argparse import ArgumentError, ArgumentParser
 from collections.abc import Mapping
 from typing import Any, Final
 
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
 
 from thingbeam.runners.profiles import EngineError
 
-__all__ = ["CHECKPOINT_MS", "MAX_PARALLELISM", "FlinkJobOptions", "check_checkpoints", "check_flink", "flink_defaults"]
+__all__ = [
+    "CHECKPOINT_MS",
+    "MAX_PARALLELISM",
+    "FlinkJobOptions",
+    "check_checkpoints",
+    "check_flink",
+    "flink_defaults",
+    "worker_processes",
+]
 
 CHECKPOINT_MS: Final = 10_000
 """Between checkpoints of a stream, where nothing is said: what a crash repeats."""
@@ -145,6 +153,25 @@ def flink_defaults(
         if max_parallelism and options.view_as(FlinkRunnerOptions).max_parallelism < 1:
             added.append(f"--max_parallelism={max_parallelism}")
     return added
+
+
+def worker_processes(options: PipelineOptions, slots: int) -> list[str]:
+    """The option that says how many Python workers a TaskManager has, where nothing is said of it.
+
+    Beam's own default is one, in which all tasks of a TaskManager wait for the same interpreter lock.
+
+    Args:
+        options: what was said.
+        slots: of a TaskManager.
+
+    >>> worker_processes(PipelineOptions(["--parallelism=8"]), 2)
+    ['--sdk_worker_parallelism=2']
+    >>> worker_processes(PipelineOptions(["--parallelism=8", "--sdk_worker_parallelism=1"]), 2)
+    []
+    """
+    said = options.view_as(PortableOptions).get_all_options(drop_default=True)
+    tasks = min(slots, options.view_as(FlinkRunnerOptions).parallelism)
+    return [f"--sdk_worker_parallelism={tasks}"] if tasks > 1 and "sdk_worker_parallelism" not in said else []
 
 
 def check_checkpoints(config: Mapping[str, str], options: PipelineOptions) -> None:

@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from thingbeam.runners.engines.flink_options import MAX_PARALLELISM, check_checkpoints, check_flink, flink_defaults
+from thingbeam.runners.engines.flink_options import (
+    MAX_PARALLELISM,
+    check_checkpoints,
+    check_flink,
+    flink_defaults,
+    worker_processes,
+)
 from thingbeam.runners.loopback import loopback_workers
 from thingbeam.runners.profiles import EngineError, check_engine, reason_of, runner_of
 from thingbeam.runners.stack import Stack, StackError, rest, running
@@ -67,14 +73,14 @@ def _on_flink(options: PipelineOptions, endless: bool, until_the_end: ExitStack)
         return [*_workers(options, until_the_end), *flink_defaults(options, endless=endless)]
     if not master.startswith("["):
         address = master.partition("://")[2] or master
-        _check_cluster(address, options, endless)
+        slots = _check_cluster(address, options, endless)
         try:
             folder = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="flinkjobs-"))
             stack = until_the_end.enter_context(running(folder, FlinkJobServer(master=address)))
         except StackError as error:
             raise EngineError(f"--runner flink: no job server for {address}: {error}") from error
         more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM)
-        return [f"--job_endpoint={stack.uri('flinkjobs')}", *_workers(options, until_the_end), *more]
+        return [f"--job_endpoint={stack.uri('flinkjobs')}", *_workers(options, until_the_end, slots), *more]
     own = Stack()
     statuses = {status.name: status for status in own.status()} if own.has("flink") else {}
     server = statuses.get("flink/jobserver")
@@ -83,25 +89,29 @@ def _on_flink(options: PipelineOptions, endless: bool, until_the_end: ExitStack)
             "--runner flink: no cluster is named and none of yours runs here: `thingbeam stack up flink` starts one, "
             "or give --flink_master HOST:PORT of one that runs, or --job_endpoint HOST:PORT of a job server for it"
         )
-    _check_cluster(statuses["flink/jobmanager"].uri.partition("://")[2], options, endless)
-    workers = _workers(options, until_the_end, boot=boot_script(own.place("flink")))
+    slots = _check_cluster(statuses["flink/jobmanager"].uri.partition("://")[2], options, endless)
+    workers = _workers(options, until_the_end, slots, boot=boot_script(own.place("flink")))
     more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM)
     return [f"--job_endpoint={server.uri}", *workers, *more]
 
 
-def _workers(options: PipelineOptions, until_the_end: ExitStack, *, boot: Path | None = None) -> list[str]:
+def _workers(
+    options: PipelineOptions, until_the_end: ExitStack, slots: int = 1, *, boot: Path | None = None
+) -> list[str]:
     """Where Python runs: as was said; else in processes of a program that starts them; else in this process."""
     said = options.view_as(PortableOptions).environment_type
     if said and said != "LOOPBACK":
-        return []
+        return worker_processes(options, slots)
     if boot and not said:
-        return ["--environment_type=PROCESS", f"--environment_config={json.dumps({'command': str(boot)})}"]
+        command = f"--environment_config={json.dumps({'command': str(boot)})}"
+        return ["--environment_type=PROCESS", command, *worker_processes(options, slots)]
+    # Threads of one process have one lock, however many workers they are.
     address = until_the_end.enter_context(loopback_workers(options))
     return ["--environment_type=EXTERNAL", f"--environment_config={address}"]
 
 
-def _check_cluster(address: str, options: PipelineOptions, endless: bool) -> None:
-    """See that there is a cluster, with a worker for the job, and that it keeps a stream's checkpoints."""
+def _check_cluster(address: str, options: PipelineOptions, endless: bool) -> int:
+    """See that there is a TaskManager, and that a stream's checkpoints are kept; gives how many slots one has."""
     try:
         overview = rest.call("GET", f"http://{address}/overview", seconds=_ANSWER_S)
         config = rest.call("GET", f"http://{address}/jobmanager/config", seconds=_ANSWER_S)
@@ -114,3 +124,5 @@ def _check_cluster(address: str, options: PipelineOptions, endless: bool) -> Non
         raise EngineError(f"--runner flink: the cluster at {address} has no TaskManager: start one")
     if endless:
         check_checkpoints({entry["key"]: entry["value"] for entry in config}, options)
+    slots: int = overview["slots-total"] // overview["taskmanagers"]
+    return slots

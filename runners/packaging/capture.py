@@ -7,6 +7,7 @@ from typing import Any, Final, NoReturn
 from unittest.mock import patch
 
 import apache_beam as beam
+from apache_beam.runners.portability.portable_runner import PortableRunner
 
 __all__ = ["captured"]
 
@@ -39,7 +40,8 @@ def captured(arguments: Sequence[str]) -> beam.Pipeline:
     if any(argument == "--runner" or argument.startswith("--runner=") for argument in arguments):
         raise ValueError("--runner: leave it out; what is made is for one engine")
     try:
-        with patch.object(beam.Pipeline, "run", _stop):
+        # Of the engine that is none nothing is asked.
+        with patch.object(beam.Pipeline, "run", _stop), patch.object(PortableRunner, "create_job_service"):
             run.main([*arguments, *_UNRUN], prog_name="thingbeam run", standalone_mode=False)
     except _CapturedError as stopped:
         return stopped.pipeline

@@ -91,7 +91,10 @@ class Fleet:
         """Until it is so; a job that is over says why."""
         until = time.monotonic() + PATIENCE
         while not so():
-            assert time.monotonic() < until, f"{what}: not within {PATIENCE:.0f} s; {self.flink.rest.state(self.job)}"
+            assert time.monotonic() < until, (
+                f"{what}: not within {PATIENCE:.0f} s; {self.flink.rest.state(self.job)}, of each partition "
+                f"{[(len(some), max(some, default=-1)) for some in self.offsets.values()]} came, {self.sink.seen} rows"
+            )
             self.flink.rest.wait(self.job, "RUNNING", "RESTARTING", "CREATED", "INITIALIZING", "FAILING")
             self.look(0.2)
 
@@ -188,7 +191,7 @@ if EVENTS >= 200_000:
     @pytest.mark.slow
     def test_a_million_events_and_many_kills(flink: Cluster, kafka: Broker) -> None:
         """Workers killed five times at random while the topic is worked off, the broker twice."""
-        events, chance = payloads(EVENTS, hours=72.0), random.Random(5)
+        events, chance = payloads(EVENTS, hours=36.0), random.Random(5)
         fleet = Fleet(flink, kafka)
         faults = ["worker"] * 5 + ["broker"] * 2
         chance.shuffle(faults)

@@ -1,18 +1,21 @@
 package thingbeam;
 
+import static net.bytebuddy.matcher.ElementMatchers.isConstructor;
 import static net.bytebuddy.matcher.ElementMatchers.named;
 
 import java.io.File;
 import java.io.IOException;
+import java.util.concurrent.atomic.AtomicInteger;
 import net.bytebuddy.ByteBuddy;
 import net.bytebuddy.asm.Advice;
 import net.bytebuddy.asm.AsmVisitorWrapper;
 import net.bytebuddy.asm.MemberSubstitution;
 import net.bytebuddy.dynamic.ClassFileLocator;
 import net.bytebuddy.pool.TypePool;
+import org.apache.beam.sdk.util.construction.graph.ExecutableStage;
 
 /**
- * Mends Beam's Flink runner 2.70; Residuals, Finalizations and Operators say what and why.
+ * Mends Beam's Flink runner 2.70; Residuals, Finalizations, Operators and Turns say what and why.
  *
  * <p>Run with the runner's jar and a folder: writes the changed classes there.
  */
@@ -31,7 +34,7 @@ public final class Mend {
     this.folder = folder;
   }
 
-  public static void main(String[] arguments) throws IOException {
+  public static void main(String[] arguments) throws IOException, NoSuchMethodException {
     Mend mend = new Mend(new File(arguments[0]), new File(arguments[1]));
     mend.change(
         "org.apache.beam.runners.fnexecution.control.BundleCheckpointHandlers$StateAndTimerBundleCheckpointHandler",
@@ -51,6 +54,14 @@ public final class Mend {
     mend.change(
         "org.apache.beam.runners.flink.FlinkStreamingPortablePipelineTranslator$StreamingTranslationContext",
         Advice.to(Operators.Name.class).on(named("execute")));
+    mend.change(
+        "org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory$SimpleStageBundleFactory",
+        MemberSubstitution.strict()
+            .method(named("getAndIncrement"))
+            .replaceWithChain(
+                MemberSubstitution.Substitution.Chain.Step.ForDelegation.to(
+                    Turns.class.getMethod("next", AtomicInteger.class, ExecutableStage.class)))
+            .on(isConstructor()));
   }
 
   private void change(String name, AsmVisitorWrapper... changes) throws IOException {

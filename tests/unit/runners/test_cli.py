@@ -100,14 +100,15 @@ SEE = "See thingbeam run home --help"
          ".jsonl.zst, .avro or .parquet"),
         ({"input": "in.jsonl.bz2"}, [], "--input: 'in.jsonl.bz2': .bz2 files are not read; unpack it, or compress with "
          "gzip or zstd"),
-        ({"input": "nowhere://in.jsonl"}, [], "re:--input: cannot read 'nowhere://in.jsonl': Unable to get file"),
+        ({"input": "sqs://u:hunter2@queue"}, [], "re:--input: sqs:// is none of the schemes that there are: "
+         "azfs://, .*hdfs://, kafka://, kinesis://, .*s3://; or give a path\n$"),
         ({"output": ""}, [], "--output: it is empty"),
         ({"output": "notes"}, [], "--output: 'notes' is a file, not a directory"),
         ({"output": "notes/out"}, [], "re:--output: cannot make 'notes/out': "),
         ({"output": "full"}, [], "--output: 'full' already holds results (usage-1.jsonl): give --overwrite to replace "
          "them"),
-        ({"output": "nowhere://out"}, [], "re:--output nowhere://out: Unable to get filesystem|--output: Unable to get "
-         "filesystem"),
+        ({"output": "sqs://u:hunter2@queue"}, [], "re:--output: sqs:// is none of the schemes that there are: "
+         "azfs://, dynamodb://, .*hbase://, hdfs://, kafka://, kinesis://, .*s3://; or give a path\n$"),
         ({"timezone": ""}, [], "--timezone: it is empty"),
         ({"timezone": "Mars/Olympus"}, [], "--timezone: the default time zone, 'Mars/Olympus', is no IANA time zone "
          "such as Europe/Paris"),
@@ -165,6 +166,13 @@ SEE = "See thingbeam run home --help"
         ({"runner": "spark"}, ["--spark_job_server_jar=no.jar"], "re:--runner spark: .*It needs a Spark master"),
         ({"runner": "prism"}, ["--prism_location", "no/prism"], "re:--runner prism: .*It needs Prism's binary"),
         ({"runner": "dataflow"}, [], "re:--runner dataflow: .*project.* It needs pip install 'apache-beam"),
+        # Nor are old results removed for them.
+        ({"runner": "portable", "output": "full"}, ["--overwrite", "--job_endpoint=localhost:1",
+         "--job_server_timeout=1"], "re:--runner portable: .*It needs --job_endpoint HOST:PORT"),
+        ({"runner": "spark", "output": "full"}, ["--overwrite", "--spark_job_server_jar=no.jar"],
+         "re:--runner spark: .*It needs a Spark master"),
+        ({"runner": "prism", "output": "full"}, ["--overwrite", "--prism_location=no/prism"],
+         "re:--runner prism: .*It needs Prism's binary"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
@@ -180,6 +188,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     said = shell.home(*more, **changes)
     assert (said.status, said.out) == (2, "")
     assert said.err.count("\n") == 1
+    assert "hunter2" not in said.err
     if line.startswith("re:"):
         assert re.match(f"thingbeam: ({line[3:]})", said.err), said.err
     else:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from thingbeam.io.kafka.errors import GapError, SendError, TopicMissingError
 from thingbeam.runners.failures import RunFailedError
-from thingbeam.runners.launching import EndedError, follow, has_endpoint, is_lasting, on_prism, told
+from thingbeam.runners.launching import EndedError, connect, follow, has_endpoint, is_lasting, on_prism, told
 from thingbeam.runners.profiles import EngineError
 
 
@@ -65,6 +66,17 @@ def test_options_for_a_prism_of_ones_own() -> None:
     assert options.view_as(PortableOptions).job_endpoint == "127.0.0.1:7"
     assert options.view_as(PortableOptions).environment_type == "LOOPBACK"
     assert options.view_as(StandardOptions).streaming
+
+
+def test_the_service_that_was_found_first_is_the_one_that_a_pipeline_goes_to() -> None:
+    runner, options = on_prism("embed", [], endless=False)
+    connect(runner, options)
+    service = runner.create_job_service(options).job_service
+    assert runner.create_job_service(PipelineOptions(["--job_endpoint=localhost:1"])).job_service is service
+    runner, options = on_prism("localhost:1", ["--job_server_timeout=1"], endless=False)
+    with pytest.raises(EngineError, match="--runner prism: "), told("prism", started=False):
+        connect(runner, options)
+    connect(FnApiRunner(), options)
 
 
 class Result:

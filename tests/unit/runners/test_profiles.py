@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from email.message import Message
+from urllib.error import HTTPError, URLError
+
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -48,6 +51,10 @@ def test_a_runner_that_beam_cannot_make(monkeypatch: pytest.MonkeyPatch) -> None
         (RuntimeError("Traceback (most recent call last):\n  File\nValueError: it [while running 'X']"),
          "ValueError: it [while running 'X']"),
         (TimeoutError(), "TimeoutError"),
+        (URLError(ConnectionRefusedError(111, "Connection refused")), "Connection refused"),
+        (URLError(TimeoutError("timed out")), "timed out"),
+        (URLError("unknown url type: x"), "unknown url type: x"),
+        (HTTPError("http://x/", 404, "Not Found", Message(), None), "HTTP Error 404: Not Found"),
         (RuntimeError("x" * 999), "x" * 400 + "…"),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from thingbeam.runners.engines.flink_options import check_checkpoints, check_flink, flink_defaults
+from thingbeam.runners.engines.flink_options import check_checkpoints, check_flink, flink_defaults, worker_processes
 from thingbeam.runners.profiles import EngineError, check_beam_options
 
 
@@ -54,6 +54,24 @@ def test_checkpoints_of_bounded_work_end_bundles_too() -> None:
     given = PipelineOptions(["--checkpointing_interval=1000", "--environment_type=EXTERNAL"])
     added = flink_defaults(given, endless=False)
     assert added == ["--finish_bundle_before_checkpointing", "--max_bundle_time_mills=100"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "slots", "added"),
+    [
+        (["--parallelism=2"], 2, ["--sdk_worker_parallelism=2"]),
+        (["--parallelism=2"], 8, ["--sdk_worker_parallelism=2"]),
+        (["--parallelism=8"], 4, ["--sdk_worker_parallelism=4"]),
+        (["--parallelism=8"], 1, []),
+        (["--parallelism=1"], 4, []),
+        ([], 4, []),
+        (["--parallelism=4", "--sdk_worker_parallelism=1"], 4, ["--sdk_worker_parallelism=1"]),
+    ],
+)
+def test_a_taskmanager_has_a_worker_for_each_task(arguments: list[str], slots: int, added: list[str]) -> None:
+    """None is added where one was said, the default too."""
+    ours = worker_processes(PipelineOptions(arguments), slots)
+    assert [each for each in (*arguments, *ours) if "worker" in each] == added
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_no_cluster_is_named_and_none_is_there(tmp_path: Path, monkeypatch: pyte
 
 
 def test_nobody_answers_where_the_cluster_was_said_to_be() -> None:
-    assert "no Flink answers at 127.0.0.1:1 " in told("flink", ["--flink_master=127.0.0.1:1"])
+    assert "no Flink answers at 127.0.0.1:1 (Connection refused): " in told("flink", ["--flink_master=127.0.0.1:1"])
 
 
 def test_what_is_refused_is_refused_before_anything_is_looked_for(tmp_path: Path) -> None:
