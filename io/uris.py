@@ -8,8 +8,11 @@ A secret is only ever a reference: `password=env:NAME` or `password=file:PATH`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
+
+from apache_beam.io.filesystem import FileSystem
+from apache_beam.io.filesystems import FileSystems
 
 from thingbeam.io.endpoints import Sink, Source
 from thingbeam.io.files.endpoint import DirectorySink, FileOptions, FileSource
@@ -36,6 +39,10 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "s3": Scheme("thingbeam.io.s3.endpoint:S3Source", "thingbeam.io.s3.endpoint:S3Sink", "aws"),
 }
 """The schemes that are no files."""
+
+
+_EXTRAS: Final[Mapping[str, str]] = {"azfs": "azure", "gs": "gcp"}
+"""What of Beam brings the filesystems that it may have been installed without."""
 
 
 def scheme_of(uri: str) -> str:
@@ -67,6 +74,7 @@ def source_of(uri: str) -> Source:
     True
     """
     if not is_service(uri):
+        _check_filesystem(uri, [name for name, scheme in SCHEMES.items() if scheme.source])
         return FileSource(uri)
     scheme = SCHEMES[scheme_of(uri)]
     if scheme.source is None:
@@ -86,12 +94,29 @@ def sink_of(uri: str, files: FileOptions | None = None) -> Sink:
         ValueError: what the URI says cannot be; one line, without any secret.
     """
     if not is_service(uri):
+        _check_filesystem(uri, [name for name, scheme in SCHEMES.items() if scheme.sink])
         return DirectorySink(uri, files or FileOptions())
     scheme = SCHEMES[scheme_of(uri)]
     if scheme.sink is None:
         raise ValueError(f"{scheme_of(uri)}:// is read, not written to")
     sink: Sink = _imported(scheme.sink, scheme)(uri)
     return sink
+
+
+def _check_filesystem(uri: str, services: Iterable[str]) -> None:
+    """See that Beam has a filesystem for it.
+
+    Raises:
+        ValueError: it has none; the message names the schemes that there are, and nothing of the URI but its own.
+    """
+    given = FileSystems.get_scheme(uri)
+    installed = {system.scheme() for system in FileSystem.get_all_subclasses()}
+    if given in installed:
+        return
+    if given in _EXTRAS:
+        raise ValueError(f"{given}:// needs more of Beam: pip install 'apache-beam[{_EXTRAS[given]}]'")
+    there = ", ".join(f"{name}://" for name in sorted({*filter(None, installed), *_EXTRAS, *services}))
+    raise ValueError(f"{given}:// is none of the schemes that there are: {there}; or give a path")
 
 
 def _imported(name: str, scheme: Scheme) -> Callable[[str], Any]:

@@ -28,6 +28,7 @@ __all__ = ["KafkaSink", "KafkaSource"]
 
 _MARGIN: Final = "10m"
 _RECORD_TIME: Final = "record"
+_OF_A_GROUP: Final = ("group", "otherwise", "warm_up")
 
 
 class KafkaSource:
@@ -99,11 +100,9 @@ class KafkaSource:
 
         `{"TOPIC": {"PARTITION": OFFSET, …, "id": "…"}}`; without an id where the broker gives none.
         """
-        options = self._parsed.options
         if self._first != "latest":
             return "{}"
-        named = {name: value for name, value in options.items() if name not in ("group", "otherwise", "warm_up")}
-        read = self._made({**named, "start": "latest"})
+        read = self._alone("latest")
         offsets: dict[str, dict[str, int | str]] = {topic: {"id": each} for topic, each in read.topic_ids().items()}
         for (topic, partition), offset in read.beginnings().items():
             offsets.setdefault(topic, {})[str(partition)] = offset
@@ -136,10 +135,7 @@ class KafkaSource:
             return begin
         if self._parsed.options.get("on_deleted") != "end":
             raise next(iter(renewed.values()))
-        named = {
-            name: value for name, value in self._parsed.options.items() if name not in ("group", "otherwise", "warm_up")
-        }
-        first = self._made({**named, "start": "earliest"}).beginnings()
+        first = self._alone("earliest").beginnings()
         return begin | {partition: offset for partition, offset in first.items() if partition[0] in renewed}
 
     @property
@@ -152,6 +148,11 @@ class KafkaSource:
         """Where it begins that has nothing to go on from."""
         options = self._parsed.options
         return str(options.get("otherwise" if self._goes_on else "start", "earliest"))
+
+    def _alone(self, start: str) -> ReadFromKafka:
+        """Read from there, whatever its group has committed."""
+        options = {name: value for name, value in self._parsed.options.items() if name not in _OF_A_GROUP}
+        return self._made({**options, "start": start})
 
     def _with(self, options: dict[str, Any]) -> KafkaSource:
         other: KafkaSource = object.__new__(KafkaSource)

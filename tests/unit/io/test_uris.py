@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from apache_beam.io.filesystem import FileSystem
+from apache_beam.io.hadoopfilesystem import HadoopFileSystem
+from apache_beam.io.localfilesystem import LocalFileSystem
 
 from thingbeam.io import uris
 from thingbeam.io.endpoints import RestartableSource, Sink, Source
@@ -55,6 +58,23 @@ def test_a_scheme_that_only_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
         source_of("up://x")
     with pytest.raises(ValueError, match="down:// is read, not written to"):
         sink_of("down://x")
+
+
+def test_a_scheme_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileSystem, "get_all_subclasses", lambda: [LocalFileSystem, HadoopFileSystem])
+    every = "sqs:// is none of the schemes that there are: azfs://, {}gs://, {}hdfs://, kafka://, kinesis://, s3://"
+    for call, found in ((source_of, every.format("", "")), (sink_of, every.format("dynamodb://, ", "hbase://, "))):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+            call("sqs://u:hunter2@queue")
+        assert str(caught.value) == f"{found}; or give a path"
+    assert isinstance(sink_of("hdfs://host/out"), DirectorySink)
+
+
+def test_a_filesystem_that_beam_was_installed_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileSystem, "get_all_subclasses", lambda: [LocalFileSystem])
+    for call in (source_of, sink_of):
+        with pytest.raises(ValueError, match=r"^gs:// needs more of Beam: pip install 'apache-beam\[gcp\]'$"):
+            call("gs://bucket/x.jsonl")
 
 
 def test_without_its_client_it_says_what_to_install() -> None:
