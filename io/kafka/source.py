@@ -66,7 +66,7 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         poll_interval: how long a partition that had nothing more is left alone; 0.4 of it where it just had 100 records
             or more. Half the delay that reading adds.
         bundle_time: how long the partitions of one bundle that have more are read, all together. What it gives goes on
-            when the bundle ends, and so do commits.
+            when the bundle ends, and so do commits. None for 250 ms, or a second where there is a `stop`: nobody waits.
         max_rate: records a second of each partition.
         on_gap: what to do where records are gone before they were read: `fail`, or `skip` to the nearest that are
             there, counting the offsets in the metric `skipped_offsets`.
@@ -112,7 +112,7 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         read_committed: bool = True,
         discover_every: Length | None = "30s",
         poll_interval: Length = "250ms",
-        bundle_time: Length = "250ms",
+        bundle_time: Length | None = None,
         max_rate: float | None = None,
         on_gap: Gap = "fail",
         on_deleted: Literal["fail", "end"] = "fail",
@@ -143,6 +143,8 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         if warm and begin.kind != "committed":
             raise ValueError("warm_up goes before the committed offset: it needs start='committed'")
         end = stop_of(stop, Timestamp.now())
+        if bundle_time is None:
+            bundle_time = "250ms" if end is None else "1s"
         if end is not None and begin.kind == end.kind == "time" and begin.millis >= end.millis:
             raise ValueError(f"nothing is between {begin} and {end}")
         if batch_records < 1:
