@@ -30,7 +30,7 @@ from thingbeam.runners.prism import prism
 from thingbeam.runners.stack import running
 from thingbeam.runners.stack.components.kafka import Kafka
 
-WHAT = ("read-batches", "read-records", "write-batches", "write-records")
+WHAT = ("read-batches", "read-batches-prism", "read-records", "read-records-prism", "write-batches", "write-records")
 PARTITIONS = 8
 _BATCH = 2000
 _KEYS: list[bytes | None] = [b"device-%04d" % number for number in range(_BATCH)]
@@ -136,14 +136,16 @@ class Kafkas:
             raise RuntimeError(f"{count} of {self._records} records")
         return rate
 
-    def read(self, *, batches: bool) -> Callable[[int], float]:
-        """Records a second through the source."""
+    def read(self, *, batches: bool, on_prism: bool) -> Callable[[int], float]:
+        """Records a second through the source, in this process as Beam's direct runner does it, or on Prism."""
+        options = PipelineOptions(
+            ["--runner=PortableRunner", f"--job_endpoint={self._engine}", "--environment_type=LOOPBACK"]
+            if on_prism
+            else ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+        )
 
         def turn(_: int) -> float:
             _Count.reset()
-            options = PipelineOptions(
-                ["--runner=PortableRunner", f"--job_endpoint={self._engine}", "--environment_type=LOOPBACK"]
-            )
             with beam.Pipeline(options=options) as pipeline:
                 found = pipeline | ReadFromKafka(self._servers, self._full, stop="latest", batches=batches)
                 _ = found | beam.ParDo(_Count())
@@ -197,10 +199,10 @@ class Kafkas:
 
 
 def beside(what: str, kafkas: Kafkas, turns: int) -> Beside:
-    """One of the four beside its bare loop."""
-    batches = what.endswith("batches")
+    """One of WHAT beside its bare loop."""
+    batches, on_prism = "batches" in what, what.endswith("prism")
     sides = (
-        (kafkas.bare_read, kafkas.read(batches=batches))
+        (kafkas.bare_read, kafkas.read(batches=batches, on_prism=on_prism))
         if what.startswith("read")
         else (kafkas.bare_write, kafkas.write(batches=batches))
     )
