@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -14,7 +15,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineState, create_runner
 
 from thingbeam.io.errors import ConnectorError, UnreachableError, WriteError
-from thingbeam.runners.failures import TRACEBACK, RunFailedError, quiet
+from thingbeam.runners.failures import TRACEBACK, RunFailedError
 from thingbeam.runners.profiles import EngineError, engine_error, reason_of
 
 __all__ = ["EndedError", "connect", "follow", "has_endpoint", "is_lasting", "metrics_of", "on_prism", "told"]
@@ -42,10 +43,11 @@ class EndedError(RunFailedError):
 def told(runner: str, *, started: bool) -> Generator[None]:
     """Errors of Beam as one line: those of a run that had begun, or of an engine that is not there.
 
-    What Beam logs of them, of a job server the whole trace of Java and Python, is only for who asks for tracebacks.
+    What a job server says of them, the whole trace of Java and Python, is only for who asks for tracebacks. All others
+    are heard: a worker in this process says what it passes over or waits for.
     """
     try:
-        with contextlib.nullcontext() if os.environ.get(TRACEBACK) else quiet(""):
+        with contextlib.nullcontext() if os.environ.get(TRACEBACK) else _unrepeated():
             yield
     except (RunFailedError, EngineError):
         raise
@@ -55,6 +57,22 @@ def told(runner: str, *, started: bool) -> Generator[None]:
         reason = _reason(error)
         kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
         raise EndedError(f"the run failed: {kind}{reason}", lasting=is_lasting(reason)) from error
+
+
+@contextlib.contextmanager
+def _unrepeated() -> Generator[None]:
+    """Drops the errors that Beam's portable runner hands on of a job server; it logs them by no name of its own."""
+
+    def others(record: logging.LogRecord) -> bool:
+        return record.module != "portable_runner" or record.levelno < logging.ERROR
+
+    # Of a logger a filter is for what is logged by that one alone.
+    root = logging.getLogger()
+    root.addFilter(others)
+    try:
+        yield
+    finally:
+        root.removeFilter(others)
 
 
 def _reason(error: Exception) -> str:

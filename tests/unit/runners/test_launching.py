@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from thingbeam.io.kafka.errors import GapError, SendError, TopicMissingError
@@ -114,3 +116,13 @@ def test_a_run_that_is_stopped() -> None:
     assert follow(result, stop, lambda _: None)
     assert result.cancelled
     assert not result.waited
+
+
+def test_what_a_run_says_on_the_way_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    """What a job server says of its failure is said again in one line; what a sink or source says is not."""
+    with told("flink", started=True):
+        logging.getLogger("thingbeam.kafka").error("offsets are gone")
+        logging.error("of a user's step")
+        root = logging.getLogger()
+        root.handle(root.makeRecord("root", logging.ERROR, portable_runner.__file__, 1, "a trace of Java", (), None))
+    assert [record.message for record in caplog.records] == ["offsets are gone", "of a user's step"]

@@ -46,9 +46,12 @@ class Answers(TopicIds):
     def __init__(self) -> None:
         super().__init__(dict)
         self.futures: list[Future[Any]] = []
+        self.asked_again = threading.Event()
 
     def _describe(self, topics: Collection[str], timeout: float) -> Mapping[str, Future[Any]]:
         self.futures.append(Future())
+        if len(self.futures) == 2:
+            self.asked_again.set()
         return dict.fromkeys(topics, self.futures[-1])
 
 
@@ -72,8 +75,7 @@ def test_an_answer_that_comes_late_does_not_bring_an_old_topic_back() -> None:
     assert ids.last("events") is None
     asking = threading.Thread(target=ids.ask, args=(["events"],))
     asking.start()
-    while len(ids.futures) < 2:
-        time.sleep(0.001)
+    assert ids.asked_again.wait(10)
     ids.futures[1].set_result(described(2))
     asking.join()
     ids.futures[0].set_result(described(1))
