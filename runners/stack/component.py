@@ -24,6 +24,11 @@ class Place:
     ports: Mapping[str, int]
     """Its ports, by what they are for."""
 
+    @property
+    def temporary(self) -> Path:
+        """The folder for what libraries unpack to load it: killed servers leave it behind. It is there."""
+        return self.directory / "tmp"
+
     def address(self, port: str) -> str:
         """`127.0.0.1:PORT` of one of its ports.
 

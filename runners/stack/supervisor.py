@@ -249,7 +249,7 @@ class Stack:
                 for use, port in place.ports.items():
                     if not is_free(port):
                         raise StackError(f"port {port}, {use} of {name}, is taken by another program")
-            place.directory.mkdir(parents=True, exist_ok=True)
+            place.temporary.mkdir(parents=True, exist_ok=True)
             component.prepare(place)
             commands = component.commands(place)
             ready += [(component, place, (name, process), commands[process]) for process in missing]

@@ -50,9 +50,15 @@ def tool(name: str) -> str:
     return found
 
 
-def java_options(heap: str) -> list[str]:
-    """Options of a small JVM that starts fast: a heap limit, the first compiler tier, one collector thread."""
-    return [f"-Xmx{heap}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
+def java_options(heap: str, temporary: Path) -> list[str]:
+    """Options of a small JVM that starts fast: a heap limit, the first compiler tier, one collector thread.
+
+    Args:
+        heap: the limit, as java takes it: "512m".
+        temporary: the folder for temporary files.
+    """
+    place = f"-Djava.io.tmpdir={temporary}"
+    return [f"-Xmx{heap}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true", place]
 
 
 def run(

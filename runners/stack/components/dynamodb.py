@@ -61,7 +61,8 @@ class DynamoDb(Component):
         """One process."""
         jars = _jars()
         store = ["-inMemory"] if self.memory else ["-dbPath", str(place.directory / "data")]
-        options = [*java_options(self.heap), f"-Djava.library.path={jars}", "-cp", f"{_launcher()}/*:{jars}/*"]
+        libraries = [f"-Djava.library.path={jars}", "-cp", f"{_launcher()}/*:{jars}/*"]
+        options = [*java_options(self.heap, place.temporary), *libraries]
         arguments = ["-port", str(place.ports["http"]), "-disableTelemetry", *store]
         return {"": Command([tool("java"), *options, _MAIN, *arguments])}
 

@@ -151,10 +151,10 @@ class Flink(Component):
         self, place: Place, role: str, heap: str, classes: str, arguments: list[str], more: list[str] | None = None
     ) -> Command:
         logging = [f"-Dlog4j.configurationFile={place.directory / 'conf' / 'log4j2.xml'}", "-Dthingbeam.level=INFO"]
-        java = [tool("java"), *java_options(heap), *(more or []), *opened_packages(), *logging, "-cp", classes]
+        options = [*java_options(heap, place.temporary), *(more or []), *opened_packages(), *logging]
         # The workers that a TaskManager starts are this interpreter's.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        return Command([*java, _MAINS[role], *arguments], {"PATH": path})
+        return Command([tool("java"), *options, "-cp", classes, _MAINS[role], *arguments], {"PATH": path})
 
     def _configuration(self, place: Place) -> dict[str, object]:
         here = place.directory.as_uri()

@@ -78,9 +78,9 @@ class FlinkJobServer(Component):
     def commands(self, place: Place) -> Mapping[str, Command]:
         """One process."""
         beam = flink_install.job_server()
-        java = [tool("java"), *java_options("1024m"), f"-javaagent:{beam}/loopback.jar", *opened_packages()]
+        options = [*java_options("1024m", place.temporary), f"-javaagent:{beam}/loopback.jar", *opened_packages()]
         main = ["-cp", f"{beam}/job-server.jar", "org.apache.beam.runners.flink.FlinkJobServerDriver"]
-        return {"": Command([*java, *main, *job_server_arguments(place, self.master)])}
+        return {"": Command([tool("java"), *options, *main, *job_server_arguments(place, self.master)])}
 
     def ready(self, place: Place, process: str) -> None:
         """Asks the job service for its options."""

@@ -97,7 +97,8 @@ class HBase(Component):
         exported = [f"--add-exports=java.base/{package}=ALL-UNNAMED" for package in _EXPORTED]
         netty = "-Dorg.apache.hbase.thirdparty.io.netty.tryReflectionSetAccessible=true"
         classes = f"{place.directory / 'conf'}:{_launcher()}/*:{_jars()}/*"
-        options = [*java_options(self.heap), *opened, *exported, netty, "-Djava.net.preferIPv4Stack=true"]
+        network = [netty, "-Djava.net.preferIPv4Stack=true"]
+        options = [*java_options(self.heap, place.temporary), *opened, *exported, *network]
         arguments = [str(place.ports["thrift"]), str(place.ports["thrift2"])]
         secured = [USER, FORBIDDEN] if self.secured else []
         return {"": Command([tool("java"), *options, "-cp", classes, _MAIN, *arguments, *secured])}

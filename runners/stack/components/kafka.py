@@ -163,7 +163,7 @@ class Kafka(Component):
     def _java(self, place: Place) -> list[str]:
         jars = maven.jars("kafka", VERSION, "kafka.pom.xml")
         logging = f"-Dlog4j2.configurationFile={place.directory / 'log4j2.xml'}"
-        return [tool("java"), *java_options(self.heap), logging, "-cp", f"{jars}/*"]
+        return [tool("java"), *java_options(self.heap, place.temporary), logging, "-cp", f"{jars}/*"]
 
     def _admin(self, place: Place) -> Any:
         try:

@@ -55,9 +55,8 @@ class Registry(Component):
             "QUARKUS_HTTP_PORT": str(place.ports["http"]),
             "REGISTRY_DATASOURCE_URL": f"jdbc:h2:file:{place.directory / 'store'};WRITE_DELAY=0",
         }
-        return {
-            "": Command([tool("java"), *java_options(self.heap), "-cp", f"{home}/*:{home}/lib/*", _MAIN], environment)
-        }
+        java = [tool("java"), *java_options(self.heap, place.temporary), "-cp", f"{home}/*:{home}/lib/*"]
+        return {"": Command([*java, _MAIN], environment)}
 
     def ready(self, place: Place, process: str) -> None:
         """Asks for the subjects."""

@@ -79,7 +79,7 @@ class Spark(Component):
             "--artifacts-dir": place.directory / "artifacts",
             "--spark-master-url": f"local[{self.cores}]",
         }
-        java = [tool("java"), *java_options(self.heap), f"-javaagent:{_agent()}"]
+        java = [tool("java"), *java_options(self.heap, place.temporary), f"-javaagent:{_agent()}"]
         java += [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         java += [f"-D{name}={value}" for name, value in spark.items()]
         arguments = [str(part) for option in server.items() for part in option]

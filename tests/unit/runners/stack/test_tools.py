@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from thingbeam.runners.stack import MissingToolError, StackError
-from thingbeam.runners.stack.tools import reason_in, run, tool
+from thingbeam.runners.stack.tools import java_options, reason_in, run, tool
 
 
 @pytest.mark.parametrize("name", ["java", "javac", "mvn", "go", "openssl"])
@@ -54,3 +54,14 @@ def test_the_reason_is_the_last_line_that_tells(tmp_path: Path) -> None:
     assert reason_in(log) == "Exception in thread main java.net.BindException: Address already in use"
     assert reason_in(log, log.stat().st_size - 9) == "INFO bye"
     assert reason_in(log, log.stat().st_size) == ""
+
+
+def test_java_has_its_limit_and_its_folder(tmp_path: Path) -> None:
+    program = tmp_path / "Place.java"
+    values = 'System.getProperty("java.io.tmpdir") + " " + Runtime.getRuntime().maxMemory() / 1048576'
+    program.write_text(f"class Place {{ public static void main(String[] a) {{ System.out.print({values}); }} }}")
+    log = tmp_path / "log"
+    run("asking", [tool("java"), *java_options("64m", tmp_path), str(program)], log)
+    words = log.read_text().split()
+    assert words[-2] == str(tmp_path)
+    assert 48 <= int(words[-1]) <= 64
