@@ -12,12 +12,15 @@ The rules:
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UNKNOWN_TIME", "PartitionWatermark", "WatermarkPolicy", "fill_unknown"]
+__all__ = ["UNKNOWN_TIME", "LeastWatermark", "PartitionWatermark", "WatermarkPolicy", "fill_unknown"]
 
 UNKNOWN_TIME: Final = int(np.iinfo(np.int64).min)
 """What an `event_time` function gives where a payload does not say: the record's own time is taken."""
@@ -83,6 +86,45 @@ class PartitionWatermark:
 
     def _raise_to(self, time: int) -> None:
         self.current = max(self.current, time)
+
+
+class LeastWatermark:
+    """The least of the watermarks of the partitions that a process reads by turns.
+
+    Each of them says this one, not its own. For an engine that holds its watermark by every partition it comes to the
+    same, a turn later. One that knows only those of the bundle that was last (Prism 2.77) would pass the others, and
+    their messages would be late.
+
+    Args:
+        forgotten_after: seconds after which one that says nothing more counts no longer: it is read elsewhere now.
+        clock: seconds, monotonic.
+
+    >>> least = LeastWatermark()
+    >>> least.told("a", 5), least.told("b", 9), least.told("a", 7), least.told("a", 12)
+    (5, 5, 7, 9)
+    >>> least.forget("b")
+    >>> least.told("a", 12)
+    12
+    """
+
+    def __init__(self, forgotten_after: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._forgotten_after = forgotten_after
+        self._clock = clock
+        self._told: dict[Hashable, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+
+    def told(self, partition: Hashable, current: int) -> int:
+        """A partition's watermark is this; gives the least. Microseconds, or UNKNOWN_TIME."""
+        with self._lock:
+            now = self._clock()
+            self._told[partition] = current, now
+            since = now - self._forgotten_after
+            return min(each for each, at in self._told.values() if at >= since)
+
+    def forget(self, partition: Hashable) -> None:
+        """It has ended."""
+        with self._lock:
+            self._told.pop(partition, None)
 
 
 def fill_unknown(times: Longs, otherwise: Longs) -> Longs:

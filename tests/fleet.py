@@ -45,12 +45,12 @@ _SPEAKS: Final[tuple[tuple[str, str, Sequence[str] | None], ...]] = (
 
 def payloads(count: int, seed: int = 7, devices: int = 60, hours: float = 12.0) -> list[bytes]:
     """Events as SmartThings sends them, as they arrive: out of order, 2 % twice, 0.1 % unreadable."""
+    assert hours <= 36, "the sentinels come three days on; an activity that nothing ends lasts for a day"
     return list(stream(count, seed, devices, hours))
 
 
 def stream(count: int, seed: int = 7, devices: int = 60, hours: float = 12.0) -> Iterator[bytes]:
     """The same one by one, for more of them than memory holds."""
-    assert hours <= 36, "the sentinels come three days on; an activity that nothing ends lasts for a day"
     chance = random.Random(seed)
     fleet = [
         (str(uuid.UUID(int=chance.getrandbits(128), version=4)), _SPEAKS[n % len(_SPEAKS)]) for n in range(devices)

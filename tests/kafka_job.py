@@ -4,7 +4,7 @@
 
 Arguments: `servers`, `source` (of ReadFromKafka), `out` (a file), `sink` (a topic), `windows` (seconds).
 Every record becomes a line `TIME PARTITION OFFSET EVENT_MICROS VALUE` of the file before its bundle ends; every window
-that closes a line `window END COUNT`.
+that closes a line `window END COUNT AFTER`, the last in seconds after its end.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class AppendWindow(beam.DoFn):
 
     def process(self, counted: tuple[str, int], window: Any = beam.DoFn.WindowParam) -> None:
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(file, f"window {float(window.end):.0f} {counted[1]}\n".encode())
+        after = time.time() - float(window.end)
+        os.write(file, f"window {float(window.end):.0f} {counted[1]} {after:.3f}\n".encode())
         os.close(file)
 
 

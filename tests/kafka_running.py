@@ -95,6 +95,8 @@ class Output:
     """Seconds from the event time to the line."""
     windows: list[tuple[int, int]] = field(default_factory=list)
     """End and count."""
+    after: list[float] = field(default_factory=list)
+    """Seconds after its end at which each window came."""
 
     @classmethod
     def read(cls, path: Path) -> Output:
@@ -106,6 +108,7 @@ class Output:
             words = line.split(" ", 4)
             if words[0] == "window":
                 found.windows.append((int(words[1]), int(words[2])))
+                found.after.append(float(words[3]))
                 continue
             found.offsets.setdefault(int(words[1]), []).append(int(words[2]))
             found.delays.append(float(words[0]) - int(words[3]) / 1e6)

@@ -1,12 +1,14 @@
 """Which partitions are read and from where: at the beginning, and those that appear while the pipeline runs.
 
 A partition that check n finds was not there at check n-1, so its messages were appended after that: the watermark of
-the discovery stands at the time of check n-1, and nothing in a new partition is late by the broker's clock.
+the discovery stands at the time of check n-1, and nothing in a new partition is late by the broker's clock. Windows
+wait for that check, so that it comes every second.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -153,6 +155,7 @@ class DiscoverEndlessly(beam.DoFn):
         self._selection = selection
         self._every = every
         self._consumer: Consumer | None = None
+        self._failed = False
         self._recreated = Metrics.counter(NAMESPACE, "recreated_partitions")
 
     def setup(self) -> None:
@@ -176,9 +179,11 @@ class DiscoverEndlessly(beam.DoFn):
             # What runs waits for its cluster; what begins says what is wrong.
             if first or self._ends_it(error):
                 raise
-            LOGGER.warning("looking for new partitions: %s", error)
+            LOGGER.log(logging.DEBUG if self._failed else logging.WARNING, "looking for new partitions: %s", error)
+            self._failed = True
             tracker.defer_remainder(Duration(seconds=self._every))
             return
+        self._failed = False
         if not tracker.try_claim(_Known(known_after(known.topics, topics), now.micros)):
             return
         new = [p for p in found if recreated(p.topic, known.topics.get(p.topic, Topic(0)).topic_id, p.topic_id or "")]

@@ -30,6 +30,8 @@ __all__ = ["Resumption", "Selection", "Topic", "beginnings", "find", "plan", "re
            "topic_ids", "unknown_partitions"]  # fmt: skip
 
 _TIMEOUT_S: Final = 30.0
+_SOON_S: Final = 5.0
+"""Where another question follows anyhow. A checkpoint waits for it."""
 
 
 class Selection(NamedTuple):
@@ -218,8 +220,13 @@ def find(consumer: Consumer, ids: TopicIds, selection: Selection, *, first: bool
     Raises:
         ConnectorError: there was no answer, or a topic is not there.
     """
+    if not first:
+        # Asked every second: only of those that are meant, where all are there.
+        told = ids.describe(selection.topics)
+        if told and all(count for count, _ in told.values()):
+            return {topic: Topic(*told[topic]) for topic in selection.topics}
     found = select(
-        partition_counts(consumer, _TIMEOUT_S), selection.topics, selection.pattern,
+        partition_counts(consumer, _TIMEOUT_S if first else _SOON_S), selection.topics, selection.pattern,
         all_of_them=first or selection.on_deleted == "fail",
     )  # fmt: skip
     known = ids.ask(found)

@@ -29,7 +29,7 @@ from thingbeam.io.kafka.errors import GapError, TopicMissingError
 from thingbeam.io.kafka.messages import Messages
 from thingbeam.io.kafka.spans import Span
 from thingbeam.io.kafka.topics import TopicIds, recreated
-from thingbeam.io.watermark import PartitionWatermark
+from thingbeam.io.watermark import LeastWatermark, PartitionWatermark
 
 __all__ = ["PartitionReader", "Readers"]
 
@@ -241,6 +241,7 @@ class _Shelf:
 
     ends: Ends
     ids: TopicIds
+    least: LeastWatermark = field(default_factory=LeastWatermark)
     users: int = 0
     waiting: dict[tuple[str, int, str], tuple[float, PartitionReader]] = field(default_factory=dict)
 
@@ -303,6 +304,11 @@ class Readers:
             reader.close()
         if replaced is not None:
             replaced[1].close()
+
+    def least(self) -> LeastWatermark:
+        """Of the partitions that this process reads."""
+        with _lock:
+            return _shelves[self._token].least
 
     def close(self) -> bool:
         """One user less; the last closes all, and is told so."""

@@ -71,6 +71,7 @@ class _Read(beam.DoFn):
     def setup(self) -> None:
         """Readers and commits are the process's, shared by its copies of this."""
         self._readers = Readers(self._token, self._settings, self._how.on_gap)
+        self._least = self._readers.least()
         self._gauges: dict[tuple[str, int], tuple[Any, Any]] = {}
         self._shares, self._taken = 1, 0
 
@@ -102,7 +103,8 @@ class _Read(beam.DoFn):
     def _bundle(
         self, reader: PartitionReader, span: Span, finalizer: Any, tracker: Any, estimator: Any
     ) -> Iterator[Any]:
-        how = self._how
+        how, partition = self._how, (reader.topic, reader.partition)
+        first = reader.watermark is None
         if reader.watermark is None:
             reached = estimator.current_watermark().micros
             reader.watermark = PartitionWatermark(how.policy, reached, _now())
@@ -113,6 +115,7 @@ class _Read(beam.DoFn):
         while True:
             if reader.position >= span.stop:
                 tracker.try_claim(span.stop)
+                self._least.forget(partition)
                 break
             try:
                 most = self._allowed(reader) if self._recognise(reader, span, tracker) else 0
@@ -129,8 +132,9 @@ class _Read(beam.DoFn):
                 if span.stop != ENDLESS:
                     self._skipped.inc(span.stop - claimed)
                 tracker.try_claim(span.stop)
+                self._least.forget(partition)
                 if how.commits is not None:
-                    self._committer().forget((reader.topic, reader.partition))
+                    self._committer().forget(partition)
                 break
             if reader.position > span.stop:
                 messages = messages.only(messages.offsets < span.stop)
@@ -151,7 +155,9 @@ class _Read(beam.DoFn):
             elif ended is not None:
                 reader.watermark.confirm_end(round(ended * 1e6))
             reader.watermark.pass_time(_now())
-            _advance(estimator, reader.watermark.current)
+            least = self._least.told(partition, reader.watermark.current)
+            # Those that come after this one in the first bundle have not yet said where they are.
+            _advance(estimator, UNKNOWN_TIME if first else least)
             backlog = reader.lag >= how.batch_records
             if time.monotonic() >= until:
                 delay = 0.0 if backlog else delay

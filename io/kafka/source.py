@@ -62,7 +62,8 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         max_delay: the furthest that the watermark falls behind the clock; records from before come out late. None waits
             for the slowest partition for ever.
         read_committed: only what committed transactions wrote.
-        discover_every: how often new partitions and topics are looked for; None never. A bounded read never does.
+        discover_every: how often new partitions and topics are looked for; None never. A bounded read never does. Event
+            time goes on by as much at once, so that nothing in a new partition is late: longer means later results.
         poll_interval: how long a partition that had nothing more is left alone; 0.4 of it where it just had 100 records
             or more. Half the delay that reading adds.
         bundle_time: how long the partitions of one bundle that have more are read, all together. What it gives goes on
@@ -110,7 +111,7 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         idle_after: Length = "10s",
         max_delay: Length | None = None,
         read_committed: bool = True,
-        discover_every: Length | None = "30s",
+        discover_every: Length | None = "1s",
         poll_interval: Length = "250ms",
         bundle_time: Length | None = None,
         max_rate: float | None = None,

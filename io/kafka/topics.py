@@ -51,18 +51,26 @@ class TopicIds:
         Raises:
             ConnectorError: there was no answer.
         """
+        return {topic: topic_id for topic, (_, topic_id) in self.describe(topics, timeout).items()}
+
+    def describe(self, topics: Collection[str], timeout: float = _TIMEOUT_S) -> dict[str, tuple[int, str]]:
+        """Of each of these how many partitions it has, 0 where it is not there, and its id; asked now.
+
+        Raises:
+            ConnectorError: there was no answer.
+        """
         if not topics:
             return {}
         question, answers = next(self._questions), self._describe(topics, timeout)
-        found: dict[str, str] = {}
+        found: dict[str, tuple[int, str]] = {}
         for topic, answer in answers.items():
             try:
-                found[topic] = _id_of(answer, timeout)
+                found[topic] = _described(answer, timeout)
             except (KafkaException, TimeoutError) as error:
                 raise _failure(error, topic) from error
         with self._lock:
             for topic in self._wanted.intersection(found):
-                self._take(topic, found[topic], question)
+                self._take(topic, found[topic][1], question)
         return found
 
     def last(self, topic: str, wait: float = 0.0) -> str | None:
@@ -92,7 +100,7 @@ class TopicIds:
             return
         for topic, answer in self._asked.items():
             try:
-                self._take(topic, _id_of(answer, 0), self._question)
+                self._take(topic, _described(answer, 0)[1], self._question)
             except (KafkaException, TimeoutError) as error:
                 LOGGER.warning("%s", _failure(error, topic))
         self._asked, self._next = {}, time.monotonic() + _EVERY_S
@@ -139,16 +147,16 @@ def recreated(topic: str, was: str, now: str) -> TopicRecreatedError | None:
     )
 
 
-def _id_of(answer: Future[Any], timeout: float) -> str:
-    """Empty where there is no such topic, or the broker has no ids."""
+def _described(answer: Future[Any], timeout: float) -> tuple[int, str]:
+    """Partitions and id: 0 where there is no such topic, empty where the broker has no ids."""
     try:
         found = answer.result(timeout + 1)
     except KafkaException as error:
         if error.args[0].code() in _SILENT:
             raise
-        return ""
+        return 0, ""
     bits = found.topic_id.get_most_significant_bits(), found.topic_id.get_least_significant_bits()
-    return str(found.topic_id) if any(bits) else ""
+    return len(found.partitions), str(found.topic_id) if any(bits) else ""
 
 
 def _failure(error: KafkaException | TimeoutError, topic: str) -> Exception:

@@ -341,6 +341,22 @@ def test_endless_an_idle_partition_holds_no_window(kafka: Broker, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_endless_no_partition_is_passed_by_the_others(kafka: Broker, tmp_path: Path) -> None:
+    """Prism's watermark is that of the partitions in the bundle that was last; a quiet one is in few of them."""
+    topic, out = kafka.topic(partitions=8), tmp_path / "out"
+    source = {"topics": topic, "out_of_orderness": "1s", "idle_after": "6s", "poll_interval": "1s"}
+    sent = 0
+    with running(job_of(kafka, out, **source) | {"windows": 1}, tmp_path) as job:
+        began = time.time()
+        while time.time() - began < 20:
+            # Others that have a hundred come back sooner than those that have one.
+            sent += produce(kafka.address, live(topic, list(range(7)), 700))
+            sent += produce(kafka.address, live(topic, [7], 1, late_s=3.0))
+        wait_for(until(out, lambda o: len(o.values) == sent), 30, "all records", job)
+        wait_for(until(out, lambda o: sum(n for _, n in o.windows) == sent), 60, "every record in its window", job)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("max_delay", [None, "60s"])
 def test_endless_a_partition_a_day_behind(kafka: Broker, tmp_path: Path, max_delay: str | None) -> None:
     """With a bound the others do not wait for it, and what it has comes out all the same, late; without, they do."""

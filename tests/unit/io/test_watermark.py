@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thingbeam.io.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy, fill_unknown
+from thingbeam.io.watermark import UNKNOWN_TIME, LeastWatermark, PartitionWatermark, WatermarkPolicy, fill_unknown
 
 SECOND = 1_000_000
 POLICY = WatermarkPolicy(out_of_orderness=5 * SECOND, idle_after=10 * SECOND)
@@ -129,3 +129,25 @@ def test_nothing_within_the_disorder_is_late(lags: list[int]) -> None:
 def test_unknown_times_are_filled() -> None:
     filled = fill_unknown(np.array([1, UNKNOWN_TIME, 3]), np.array([7, 8, 9]))
     assert filled.tolist() == [1, 8, 3]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), max_size=40))
+def test_what_any_partition_says_passes_none(steps: list[tuple[str, int]]) -> None:
+    """Once each has been told, what is said is the least of all, whoever says it."""
+    least, current = LeastWatermark(), dict.fromkeys("abc", UNKNOWN_TIME)
+    for name in current:
+        assert least.told(name, UNKNOWN_TIME) == UNKNOWN_TIME
+    for name, more in steps:
+        current[name] = max(current[name], 0) + more
+        assert least.told(name, current[name]) == min(current.values())
+
+
+def test_one_that_is_read_elsewhere_holds_for_a_minute_only() -> None:
+    clock = [0.0]
+    least = LeastWatermark(clock=lambda: clock[0])
+    assert least.told("moved", 5) == 5
+    for clock[0], expected in ((4.0, 5), (60.0, 5), (60.1, 100)):
+        assert least.told("here", 100) == expected
+    assert least.told("moved", 7) == 7, "it is back"
+    least.forget("moved")
+    assert least.told("here", 100) == 100

@@ -66,7 +66,7 @@ def described(number: int) -> Any:
         def __str__(self) -> str:
             return f"id-{number}"
 
-    return types.SimpleNamespace(topic_id=Id())
+    return types.SimpleNamespace(topic_id=Id(), partitions=[0])
 
 
 def test_an_answer_that_comes_late_does_not_bring_an_old_topic_back() -> None:
