@@ -39,7 +39,7 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.window import FixedWindows
 from confluent_kafka.admin import AdminClient, NewTopic
-from processes import ROOT
+from processes import ROOT, end_cleanly
 from samples import Memory
 from unbounded_kafka import KafkaSource, Partition
 
@@ -422,6 +422,7 @@ def main() -> None:
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    end_cleanly()
     if given.job:
         argv = ["--runner=PortableRunner", f"--job_endpoint={given.endpoint}", "--environment_type=LOOPBACK"]
         pipeline = beam.Pipeline(options=PipelineOptions([*argv, "--streaming"]))

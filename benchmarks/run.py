@@ -4,8 +4,9 @@ Each command is a whole process, pinned to one core, on the same files. Its CPU 
 large file less that on a small one, over the events between, is the cost of an event without the start-up. Medians of
 several runs; the seed of the files is chosen anew each time, and the job's counts are checked against a plain loop.
 Stores are measured by the clock, on all cores, beside bare loops of their clients, by turns. Latency is measured from
-a broker's append to the append of what comes out, on all cores too: see kafka_latency.py. A soak is an hour of a
-stream on Flink, in which nothing may grow: see soak.py.
+a broker's append to the append of what comes out, on all cores too: see kafka_latency.py. Live is the main job from
+Kafka to Kafka on Flink: how soon it catches up, and its latency: see live_home.py. A soak is an hour of a stream on
+Flink, in which nothing may grow: see soak.py.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from rich.console import Console
 from rich.table import Table
 from stores import STORES, stores
 
-WHAT = ("peers", "stages", "growth", "flink", "stores", "latency", "soak")
+WHAT = ("peers", "stages", "growth", "flink", "stores", "latency", "live", "soak")
+_BY_RATE = {"latency": "kafka_latency.py", "live": "live_home.py"}
 _OF_FILES = frozenset({"peers", "stages", "growth", "flink"})
 
 
@@ -101,7 +103,9 @@ def main() -> None:
     parser.add_argument(
         "--store", action="append", default=[], choices=STORES, help="stores: one of them (default all)"
     )
-    parser.add_argument("--rate", type=float, help="latency, soak: events a second (default 37,000; 1,000)")
+    parser.add_argument(
+        "--rate", type=float, help="latency, live, soak: events a second (default 37,000; 5,000; 1,000)"
+    )
     parser.add_argument("--minutes", type=float, default=60, help="soak: how long (default 60)")
     parser.add_argument("--speed", type=float, default=60, help="soak: of event time beside the clock (default 60)")
     parser.add_argument("--peers", type=Path, default=ROOT.parent / "shared" / "peers", help="where gen.py is")
@@ -155,12 +159,12 @@ def main() -> None:
             besides = stores(Path(place), given.turns, given.store)
             results["stores"] = [row._asdict() | {"ratio": row.ratio} for row in besides]
             console.print(table_of_stores(besides))
-        if "latency" in what:
-            file = Path(place) / "latency.json"
-            script = str(Path(__file__).with_name("kafka_latency.py"))
-            rate = str(given.rate or 37_000)
-            subprocess.run([sys.executable, script, "--rate", rate, "--output", str(file)], check=True)
-            results["latency"] = json.loads(file.read_text())
+        for name in _BY_RATE.keys() & set(what):
+            file = Path(place) / f"{name}.json"
+            script = str(Path(__file__).with_name(_BY_RATE[name]))
+            rate = ["--rate", str(given.rate)] if given.rate else []
+            subprocess.run([sys.executable, script, *rate, "--output", str(file)], check=True)
+            results[name] = json.loads(file.read_text())
         if "soak" in what:
             folder = given.output or Path(place) / "soak"
             script = [sys.executable, str(Path(__file__).with_name("soak.py")), "--output", str(folder)]

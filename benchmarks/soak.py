@@ -25,7 +25,7 @@ from typing import IO, Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from processes import ROOT
+from processes import ROOT, end_cleanly
 from rich.console import Console
 from rich.table import Table
 from samples import Memory, Samples, Trend
@@ -275,6 +275,7 @@ def main() -> None:
     parser.add_argument("--backend", default="hashmap", choices=("hashmap", "rocksdb"), help="of Flink's state")
     parser.add_argument("--output", type=Path, help="folder for samples.csv, heaps by class, soak.json")
     given = parser.parse_args()
+    end_cleanly()
     with tempfile.TemporaryDirectory() as place:
         folder = given.output or Path(place)
         folder.mkdir(parents=True, exist_ok=True)

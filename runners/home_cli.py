@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,9 +38,23 @@ class _Application(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the arguments: a run that is launched again is given the same."""
-        ctx.meta[_ARGUMENTS] = list(args)
-        return super().parse_args(ctx, args)
+        """Keep the arguments: a run that is launched again is given the same.
+
+        Raises:
+            click.NoSuchOption: an option that must be there is misspelt: what is not ours might be Beam's.
+        """
+        given = ctx.meta[_ARGUMENTS] = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            wanted = error.param.opts if error.param is not None else []
+            for name in (argument.partition("=")[0] for argument in given if argument.startswith("--")):
+                if name not in self._names(ctx) and (near := difflib.get_close_matches(name, wanted, 1)):
+                    raise click.NoSuchOption(name, possibilities=near, ctx=ctx) from error
+            raise
+
+    def _names(self, ctx: click.Context) -> set[str]:
+        return {name for option in self.get_params(ctx) for name in option.opts}
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings, in the order in which those first come."""
@@ -117,6 +132,9 @@ def _option(section: str, *names: str, **details: Any) -> Callable[[Any], Any]:
 @_option("Results", "--revisions", type=click.Choice(["final", "all"]), default="final", show_default=True,
          metavar="NAME", help=(
     "Write final rows only, or all: provisional ones too, which input that ends has none of."
+))  # fmt: skip
+@_option("Results", "--provisional-every", default="1s", show_default=True, metavar="LENGTH", help=(
+    "With --revisions all: how often, by the clock, provisional rows of what changed are written."
 ))  # fmt: skip
 @_option("Running", "--runner", default="direct", show_default=True, metavar="NAME", help=(
     "Engine: direct (embedded, for input that ends), prism (embedded, for streams too: one is started where "

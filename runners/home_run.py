@@ -39,7 +39,8 @@ from thingbeam.transforms.rules import Period
 
 __all__ = ["run"]
 
-_LENGTHS: Final = ("session_gap", "allowed_lateness", "dedupe_horizon", "hold")
+_LENGTHS: Final = ("session_gap", "allowed_lateness", "dedupe_horizon", "hold", "provisional_every")
+_ABOVE_0: Final = frozenset({"session_gap", "provisional_every"})
 _PRISM: Final = "prism"
 
 Given = Mapping[str, Any]
@@ -216,8 +217,8 @@ def _job(given: Given) -> HomeJob:
     for name in _LENGTHS:
         if given[name] is not None:
             length = micros_of_duration(given[name], _flag(name))
-            if name == "session_gap" and not length:
-                raise ValueError("--session-gap: it must be above 0")
+            if name in _ABOVE_0 and not length:
+                raise ValueError(f"{_flag(name)}: it must be above 0")
     place = _same_place if given["runner"] == DIRECT else _absolute
     sources = [_checked("source", uri, lambda uri: source_of(place(uri))) for uri in given["source"]]
     compression = None if given["compression"] == "none" else given["compression"]
@@ -242,7 +243,7 @@ def _job(given: Given) -> HomeJob:
         horizon=given["dedupe_horizon"],
         hold=given["hold"],
         hold_until=_checked("until", given["until"], micros_of, "; write it like 2007-05-01T00:00:00Z"),
-        provisional="1s" if given["revisions"] == "all" else None,
+        provisional=given["provisional_every"] if given["revisions"] == "all" else None,
         shards=given["shards"],
         context=Context(home_id=given["home_id"]),
     )

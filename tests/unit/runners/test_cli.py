@@ -84,6 +84,8 @@ SEE = "See thingbeam run home --help"
         ({"input": None}, [], f"Missing option '--input'. {SEE}"),
         ({"output": None}, [], f"Missing option '--output'. {SEE}"),
         ({"timezone": None}, [], f"Missing option '--timezone'. {SEE}"),
+        ({"timezone": None, "timezon": "UTC"}, [], f"No such option '--timezon'. Did you mean '--timezone'? {SEE}"),
+        ({"timezone": None, "job_name": "a"}, [], f"Missing option '--timezone'. {SEE}"),
         ({}, ["--overwrit"], f"--overwrit: {NO_OPTION}; did you mean --overwrite?"),
         ({}, ["--outptu", "x"], f"--outptu: {NO_OPTION}; did you mean --output?"),
         ({}, ["--outptu=x"], f"--outptu: {NO_OPTION}; did you mean --output?"),
@@ -123,6 +125,7 @@ SEE = "See thingbeam run home --help"
         ({"session-gap": "-10m"}, [], f"--session-gap: '-10m' {NO_LENGTH}"),
         ({"session-gap": ""}, [], f"--session-gap: '' {NO_LENGTH}"),
         ({"session-gap": "0s"}, [], "--session-gap: it must be above 0"),
+        ({"provisional-every": "0s"}, [], "--provisional-every: it must be above 0"),
         ({"allowed-lateness": "soon"}, [], f"--allowed-lateness: 'soon' {NO_LENGTH}"),
         ({"dedupe-horizon": "1 year"}, [], f"--dedupe-horizon: '1 year' {NO_LENGTH}"),
         ({"hold": "1"}, [], f"--hold: '1' {NO_LENGTH}"),
@@ -307,7 +310,8 @@ def test_help_of_home_names_every_option_under_a_heading(shell: Shell) -> None:
     said = shell("run", "home", "--help").out
     names = {"input", "output", "overwrite", "format", "compression", "timezone", "timezones", "home-id", "session-gap"}
     names |= {"period", "capabilities", "hold", "until", "allowed-lateness", "dedupe-horizon", "revisions", "runner"}
-    assert set(re.findall(r"^  --([\w-]+)", said, re.MULTILINE)) == names | {"shards", "account", "relaunch"}
+    names |= {"provisional-every", "shards", "account", "relaunch"}
+    assert set(re.findall(r"^  --([\w-]+)", said, re.MULTILINE)) == names
     assert [line for line in said.splitlines() if re.fullmatch(r"[A-Z][\w ]+:", line)] == [
         "Input and output:", "Homes:", "Results:", "Running:", "Help:",
     ]  # fmt: skip
