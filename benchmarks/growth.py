@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from inputs import Inputs
@@ -22,8 +22,8 @@ Series = dict[str, float]
 """Nanoseconds of CPU time an event, by what was varied."""
 
 
-def growth(inputs: Inputs, events: int, runs: int, core: int, most_devices: int) -> dict[str, Series]:
-    """Every series, each point without start-up.
+def growth(inputs: Inputs, events: int, runs: int, core: int, most_devices: int, only: str = "") -> dict[str, Series]:
+    """Every series, or some, each point without start-up.
 
     Args:
         inputs: makes the files.
@@ -31,6 +31,7 @@ def growth(inputs: Inputs, events: int, runs: int, core: int, most_devices: int)
         runs: of each point.
         core: which.
         most_devices: up to how many devices.
+        only: what a series' name begins with.
     """
     python = sys.executable
     output = inputs.place / "growth"
@@ -44,26 +45,28 @@ def growth(inputs: Inputs, events: int, runs: int, core: int, most_devices: int)
 
         return 1e9 / measure("", on, inputs.file(of // 5, devices), inputs.file(of, devices), runs, core).rate
 
+    def step(slice_s: int, late: float) -> float:
+        return _live(inputs.file(events // 5), slice_s, late, core)["ns"]
+
     whole = [*job(output, "parquet"), "--input", "INPUT"]
-    found: dict[str, Series] = {
-        "devices (0.01 events/s each), whole job": {
+    series: dict[str, Callable[[], Series]] = {
+        "devices (0.01 events/s each), whole job": lambda: {
             f"{devices:,}": cost(whole, max(events, devices), devices) for devices in DEVICES if devices <= most_devices
         },
-        "shards, whole job": {str(shards): cost([*whole, "--shards", str(shards)]) for shards in SHARDS},
-        "bytes of a blob, transforms only": {f"{size:,}": cost(pipeline("batches", 12, size)) for size in BLOBS},
-        "elements or batches, transforms only": {
+        "shards, whole job": lambda: {str(shards): cost([*whole, "--shards", str(shards)]) for shards in SHARDS},
+        "bytes of a blob, transforms only": lambda: {
+            f"{size:,}": cost(pipeline("batches", 12, size)) for size in BLOBS
+        },
+        "elements or batches, transforms only": lambda: {
             "elements": cost(pipeline("elements", 12, 1 << 20), events // 8),
             "batches": cost(pipeline("batches", 12, 1 << 20)),
         },
+        "seconds of a slice, stateful step alone, live": lambda: {
+            str(length): step(length, 0.0) for length in SLICES_S
+        },
+        "late events' share, stateful step alone, live": lambda: {f"{late:.0%}": step(60, late) for late in LATE},
     }
-    path = inputs.file(events // 5)
-
-    def step(slice_s: int, late: float) -> float:
-        return _live(path, slice_s, late, core)["ns"]
-
-    found["seconds of a slice, stateful step alone, live"] = {str(length): step(length, 0.0) for length in SLICES_S}
-    found["share of late events, stateful step alone, live"] = {f"{late:.0%}": step(60, late) for late in LATE}
-    return found
+    return {name: measured() for name, measured in series.items() if name.startswith(only)}
 
 
 def _live(path: Path, slice_s: int, late: float, core: int) -> dict[str, float]:

@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of each command on each file (default 3)")
     parser.add_argument("--core", type=int, default=0, help="which core (default 0)")
     parser.add_argument("--devices", type=int, default=200_000, help="growth: up to so many (default 200,000)")
+    parser.add_argument("--series", default="", help="growth: those that begin so, as devices (default all)")
     parser.add_argument("--turns", type=int, default=5, help="stores: of each side (default 5)")
     parser.add_argument(
         "--store", action="append", default=[], choices=STORES, help="stores: one of them (default all)"
@@ -146,7 +147,7 @@ def main() -> None:
             results["stages"] = json.loads(file.read_text())
             console.print(table_of_series("Stages, each alone", results["stages"]))
         if "growth" in what:
-            results["growth"] = growth(inputs, given.events, given.runs, given.core, given.devices)
+            results["growth"] = growth(inputs, given.events, given.runs, given.core, given.devices, given.series)
             results["state"] = state(inputs, given.events // 5, given.core)
             for title, series in results["growth"].items():
                 console.print(table_of_series(title, series))
