@@ -20,6 +20,7 @@ from thingbeam.transforms.capabilities import CapabilityTable
 from thingbeam.transforms.envelopes import Limits
 from thingbeam.transforms.faults import as_payload, fault_of
 from thingbeam.transforms.rules.roles import ATTRIBUTE_KINDS, IGNORED
+from thingbeam.transforms.spreading import shard_numbers
 from thingbeam.transforms.zones import HomeZones
 
 __all__ = ["DEFAULT_SHARDS", "NAMESPACE", "GatherEvents", "ShardBatches", "ShardEvents", "ShardedBatch"]
@@ -86,7 +87,7 @@ class ShardBatches(beam.DoFn):
     """
 
     def __init__(self, shards: int, zones: HomeZones, table: CapabilityTable | None) -> None:
-        self._shards = shards
+        self._numbers = shard_numbers(shards)
         self._zones = zones
         self._table = table
         self._ignored = Metrics.counter(NAMESPACE, "ignored")
@@ -97,8 +98,8 @@ class ShardBatches(beam.DoFn):
             kept = self._without_ignored(batch, self._table)
             self._ignored.inc(len(batch) - len(kept))
             batch = kept
-        for shard, part in self._zones.resolve(batch).shards(self._shards):
-            yield TimestampedValue((shard, part), _earliest(part))
+        for shard, part in self._zones.resolve(batch).shards(len(self._numbers)):
+            yield TimestampedValue((self._numbers[shard], part), _earliest(part))
 
     @staticmethod
     def _without_ignored(batch: EventBatch, table: CapabilityTable) -> EventBatch:
