@@ -55,6 +55,11 @@ class Source(Protocol):
         """Whether it is a stream."""
         ...
 
+    @property
+    def commits(self) -> bool:
+        """Whether it has the engine say when a bundle is safe, to note how far it has read."""
+        ...
+
     def check(self) -> None:
         """See that it is there and may be read, before anything is run.
 

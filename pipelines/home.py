@@ -114,6 +114,11 @@ class HomeJob:
         """Whether any of the inputs is a stream."""
         return any(source.endless for source in self.sources)
 
+    @property
+    def commits(self) -> bool:
+        """Whether a source has the engine say when a bundle is safe."""
+        return any(source.commits for source in self.sources)
+
     def longest(self) -> int:
         """How long, in microseconds, after it began a result is out at the latest, but for sessions without a silence.
 

@@ -79,7 +79,7 @@ def run(given: Given, beam_arguments: Sequence[str], ours: Sequence[str], argume
     check_engine(given["runner"], endless=False, options=options)
     with _mistakes():
         job = _job(given)
-        check_engine(given["runner"], endless=job.endless, options=options)
+        check_engine(given["runner"], endless=job.endless, commits=job.commits, options=options)
         asked = _Run(given, job, options, list(beam_arguments))
         own = asked.runner == _PRISM and not has_endpoint(options)
         if own and job.endless:

@@ -68,12 +68,13 @@ class EngineError(ValueError):
 _STREAMS: Final = "--runner prism (embedded, for trying things) or --runner flink (state survives a crash)"
 
 
-def check_engine(name: str, *, endless: bool, options: PipelineOptions | None = None) -> None:
+def check_engine(name: str, *, endless: bool, commits: bool = False, options: PipelineOptions | None = None) -> None:
     """See that an engine can do a job, before anything is started.
 
     Args:
         name: what `--runner` was given.
         endless: whether the job's input has no end.
+        commits: whether a source has the engine say when a bundle is safe.
         options: Beam's.
 
     Raises:
@@ -97,6 +98,11 @@ def check_engine(name: str, *, endless: bool, options: PipelineOptions | None = 
         )
     if endless and name == "spark":
         raise EngineError(f"--runner spark: it runs input that ends, through Beam; for a stream say {_STREAMS}")
+    if commits and name == "spark":
+        raise EngineError(
+            "--runner spark: it never says when what was read is safe, so that nothing could be committed; leave "
+            "group= or checkpoints= out of the input"
+        )
 
 
 def runner_of(name: str) -> PipelineRunner:

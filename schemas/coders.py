@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import types
 import typing
-from typing import Any
+import uuid
+from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.coders import Coder, RowCoder
+from apache_beam.portability.api import schema_pb2
+from apache_beam.typehints.schema_registry import SCHEMA_REGISTRY, SchemaTypeRegistry
+from apache_beam.typehints.schemas import named_tuple_to_schema
 
 from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob, BlobCoder
@@ -16,6 +21,9 @@ from thingbeam.schemas.payloads import PayloadBatch, PayloadBatchCoder
 from thingbeam.schemas.records import Activity, DeadLetter, Event, Session, Usage
 
 __all__ = ["ArrowBatchCoder", "EventBatchCoder", "register_coders", "register_rows"]
+
+
+_NAMESPACE: Final = uuid.UUID("0d3f0c39-6d7c-4d0e-9a3e-51a6a2b7d1c4")
 
 
 class EventBatchCoder(Coder):
@@ -78,10 +86,38 @@ def register_rows(*records: type) -> None:
     Beam takes annotations as they stand, and under `from __future__ import annotations` they stand as text: each field
     would be a value of any type, pickled, which engines in Java cannot read. So they are resolved first. `X | None` too
     is any type to Beam, unless it is written as a Union.
+
+    Beam finds the type of a row by an id that it makes up in each process: in another one, a worker of an engine, rows
+    would come out as a type of Beam's own. So the id is made of the name and the fields, everywhere the same.
     """
     for record in records:
         record.__annotations__ = {name: _as_beam_reads(hint) for name, hint in typing.get_type_hints(record).items()}
         beam.coders.registry.register_coder(record, RowCoder)
+        schema = named_tuple_to_schema(record, SchemaTypeRegistry())
+        fields = schema_pb2.Schema()
+        fields.CopyFrom(schema)
+        _forget_ids(fields)
+        words = f"{record.__module__}.{record.__qualname__}".encode() + fields.SerializeToString(deterministic=True)
+        schema.id = str(uuid.uuid5(_NAMESPACE, hashlib.sha256(words).hexdigest()))
+        record._beam_schema_id = schema.id  # type: ignore[attr-defined]
+        SCHEMA_REGISTRY.add(record, schema)
+
+
+def _forget_ids(schema: Any) -> None:
+    """Also of the rows within, as Beam has them for a timestamp."""
+    schema.id = ""
+    types_of_fields = [field.type for field in schema.fields]
+    while types_of_fields:
+        some = types_of_fields.pop()
+        kind = some.WhichOneof("type_info")
+        if kind == "row_type":
+            _forget_ids(some.row_type.schema)
+        elif kind == "logical_type":
+            types_of_fields += [some.logical_type.representation, some.logical_type.argument_type]
+        elif kind == "map_type":
+            types_of_fields += [some.map_type.key_type, some.map_type.value_type]
+        elif kind in ("array_type", "iterable_type"):
+            types_of_fields.append(getattr(some, kind).element_type)
 
 
 def _as_beam_reads(hint: Any) -> Any:

@@ -15,6 +15,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from streams import disorder, random_stream
 from thingbeam.io import ReadBlobs
+from thingbeam.io.kafka import ReadFromKafka
 from thingbeam.schemas import Event
 from thingbeam.transforms import Activities, Deduplicate, DeviceHistory, ParseEvents, Sessions, UsageByHour
 
@@ -75,8 +76,16 @@ def write_lines(path: Path) -> None:
 
 def files(pipeline: beam.Pipeline, source: str, path: str) -> None:
     """Files through parsing and the main transform."""
-    lines = pipeline | ReadBlobs([source])
-    parsed = lines.blobs | ParseEvents(batches=True)
+    _note_history((pipeline | ReadBlobs([source])).blobs, path)
+
+
+def topic(pipeline: beam.Pipeline, servers: str, name: str, path: str) -> None:
+    """What is in a topic, batch by batch, through the same."""
+    _note_history(pipeline | ReadFromKafka(servers, name, stop="latest", batches=True), path)
+
+
+def _note_history(read: Any, path: str) -> None:
+    parsed = read | ParseEvents(batches=True)
     history = parsed.events | DeviceHistory(session_gap="10m")
     for kind in ("activities", "sessions", "usage"):
         _ = getattr(history, kind) | f"Note {kind}" >> beam.ParDo(Note(path, kind))

@@ -47,6 +47,11 @@ class FileSource:
         """Files end."""
         return False
 
+    @property
+    def commits(self) -> bool:
+        """Nothing is noted of files."""
+        return False
+
     def check(self) -> None:
         """See that those on this machine may be read.
 

@@ -59,6 +59,11 @@ class KafkaSource:
         """Unless there is a `stop=`."""
         return "stop" not in self._parsed.options
 
+    @property
+    def commits(self) -> bool:
+        """Where there is a group."""
+        return "group" in self._parsed.options
+
     def check(self) -> None:
         """Ask the cluster for the topics, and where they begin.
 

@@ -23,7 +23,9 @@ from thingbeam.io.kafka.records import ENDLESS, KafkaPartition
 from thingbeam.io.kafka.spans import OfTopic, Span, SpanProvider
 from thingbeam.io.watermark import UNKNOWN_TIME, PartitionWatermark, WatermarkPolicy
 
-__all__ = ["NAMESPACE", "Commits", "How", "ReadForEver", "ReadSpan"]
+__all__ = [
+    "NAMESPACE", "Commits", "How", "ReadForEver", "ReadForEverAndCommit", "ReadSpan", "ReadSpanAndCommit",
+]  # fmt: skip
 
 _TRACKER: Final[Any] = beam.DoFn.RestrictionParam(SpanProvider())
 _ESTIMATOR: Final[Any] = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorProvider())
@@ -172,7 +174,8 @@ class _Read(beam.DoFn):
         if reader.position >= 0 and claimed < span.stop:
             tracker.defer_remainder(Duration(seconds=max(delay, self._wait_for_rate(reader))))
         self._report_lag(reader, last_ms)
-        finalizer.register(self._to_commit(reader, claimed if claimed > span.start else None, last_ms))
+        if finalizer is not None:
+            finalizer.register(self._to_commit(reader, claimed if claimed > span.start else None, last_ms))
 
     def _recognise(self, reader: PartitionReader, span: Span, tracker: Any) -> bool:
         """Whether it may be read: it is known to be the topic that the span's offsets are of."""
@@ -237,7 +240,16 @@ class _Read(beam.DoFn):
 
 
 class ReadForEver(_Read):
-    """Partitions without an end."""
+    """Partitions without an end, of which nothing is committed."""
+
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
+    def process(self, partition: KafkaPartition, tracker: Any = _TRACKER, estimator: Any = _ESTIMATOR) -> Iterator[Any]:
+        """Read on for a bundle."""
+        yield from self._read(partition, None, tracker, estimator)
+
+
+class ReadForEverAndCommit(_Read):
+    """Partitions without an end. Asks the engine to say when a bundle is safe, which not every engine can."""
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
@@ -253,7 +265,15 @@ class ReadForEver(_Read):
 
 
 class ReadSpan(_Read):
-    """Partitions with an end."""
+    """Partitions with an end, of which nothing is committed."""
+
+    def process(self, partition: KafkaPartition, tracker: Any = _TRACKER, estimator: Any = _ESTIMATOR) -> Iterator[Any]:
+        """Read on for a bundle."""
+        yield from self._read(partition, None, tracker, estimator)
+
+
+class ReadSpanAndCommit(_Read):
+    """Partitions with an end. Asks the engine to say when a bundle is safe."""
 
     def process(
         self,

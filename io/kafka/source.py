@@ -19,7 +19,15 @@ from thingbeam.io.kafka.elements import Form
 from thingbeam.io.kafka.planning import Resumption, Selection, beginnings, resumption, topic_ids
 from thingbeam.io.kafka.positions import Instant, position_of, stop_of
 from thingbeam.io.kafka.reader import Gap
-from thingbeam.io.kafka.reading import NAMESPACE, Commits, How, ReadForEver, ReadSpan
+from thingbeam.io.kafka.reading import (
+    NAMESPACE,
+    Commits,
+    How,
+    ReadForEver,
+    ReadForEverAndCommit,
+    ReadSpan,
+    ReadSpanAndCommit,
+)
 from thingbeam.io.kafka.records import KafkaPartition, KafkaRecord
 from thingbeam.io.watermark import WatermarkPolicy
 from thingbeam.schemas.durations import Duration as Length
@@ -226,7 +234,9 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
             if self._discover_every is None
             else DiscoverEndlessly(selection, self._discover_every)
         )
-        read = ReadSpan if selection.stop is not None else ReadForEver
+        read: type[beam.DoFn] = ReadForEver if how.commits is None else ReadForEverAndCommit
+        if selection.stop is not None:
+            read = ReadSpan if how.commits is None else ReadSpanAndCommit
         partitions = begin | beam.Impulse() | "Discover" >> beam.ParDo(discover).with_output_types(KafkaPartition)
         # Without it one worker would read all partitions: the one that found them.
         shared = partitions | "ShareOut" >> beam.Reshuffle()

@@ -59,6 +59,11 @@ class KinesisSource:
         """Unless there is a `stop=`."""
         return "stop" not in self._parsed.options
 
+    @property
+    def commits(self) -> bool:
+        """Where there are checkpoints."""
+        return "checkpoints" in self._parsed.options
+
     def check(self) -> None:
         """Ask for the stream's shards, and make the checkpoint store ready.
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-import apache_beam as beam
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from thingbeam.io.kinesis.records import KinesisBatch
 from thingbeam.io.s3.runs import run_name
 from thingbeam.io.s3.writing import ObjectWriter
 from thingbeam.schemas.arrow import arrow_schema
+from thingbeam.schemas.coders import register_rows
 from thingbeam.schemas.payloads import Headers, PayloadBatch
 
 __all__ = [
@@ -81,8 +81,7 @@ class ArchivedObject(NamedTuple):
     bytes: int
 
 
-for _record in (ArchivedMessage, ArchivedObject):
-    beam.coders.registry.register_coder(_record, beam.coders.RowCoder)
+register_rows(ArchivedMessage, ArchivedObject)
 
 
 class Span(NamedTuple):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-import apache_beam as beam
 import msgspec
 
 from thingbeam.io.s3.names import ALL, COMMITTED, LONGEST, Window, manifest_name, time_text, window_of_manifest
 from thingbeam.io.s3.requests import ObjectMissingError, PreconditionError, Requests
 from thingbeam.io.s3.uploads import put
+from thingbeam.schemas.coders import register_rows
 
 __all__ = [
     "S3Object", "S3Window", "WindowManifest", "commit_window", "committed_windows", "decode_object", "encode_object",
@@ -70,8 +70,7 @@ class S3Window(NamedTuple):
     rows: int
 
 
-for _record in (S3Object, S3Window):
-    beam.coders.registry.register_coder(_record, beam.coders.RowCoder)
+register_rows(S3Object, S3Window)
 
 
 class _Entry(msgspec.Struct):

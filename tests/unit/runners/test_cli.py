@@ -166,6 +166,9 @@ SEE = "See thingbeam run home --help"
         ({"runner": "portable"}, ["--job_endpoint", "localhost:1", "--job_server_timeout=1"],
          "re:--runner portable: .*It needs --job_endpoint HOST:PORT"),
         ({"runner": "flink"}, ["--flink_master", "127.0.0.1:1"], "re:--runner flink: no Flink answers at 127.0.0.1:1 "),
+        ({"runner": "spark", "input": "kafka://127.0.0.1:1/t?stop=latest&group=g"}, [],
+         "--runner spark: it never says when what was read is safe, so that nothing could be committed; leave group= "
+         "or checkpoints= out of the input"),
         ({"runner": "spark"}, ["--spark_job_server_jar=no.jar"], "re:--runner spark: .*It needs a Spark master"),
         ({"runner": "prism"}, ["--prism_location", "no/prism"], "re:--runner prism: .*It needs Prism's binary"),
         ({"runner": "dataflow"}, [], "re:--runner dataflow: .*project.* It needs pip install 'apache-beam"),

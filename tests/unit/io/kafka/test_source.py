@@ -7,6 +7,8 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.utils.timestamp import Timestamp
 
 from thingbeam.io.kafka import KafkaBatch, KafkaConfig, KafkaRecord, ReadFromKafka, WriteToKafka
@@ -61,6 +63,20 @@ def test_what_it_gives(arguments: dict[str, Any], bounded: bool, of: type) -> No
     read = beam.Pipeline() | ReadFromKafka(SERVERS, "a", **arguments)
     assert read.is_bounded is bounded
     assert read.element_type is of
+
+
+@pytest.mark.parametrize("stop", [None, "latest"])
+@pytest.mark.parametrize("group", [None, "g"])
+def test_who_commits_nothing_asks_nothing_of_the_engine(group: str | None, stop: str | None) -> None:
+    """Not every engine can say when a bundle is safe."""
+    pipeline = beam.Pipeline()
+    _ = pipeline | ReadFromKafka(SERVERS, "a", group=group, stop=stop)
+    asked = [
+        beam_runner_api_pb2.ParDoPayload.FromString(step.spec.payload).requests_finalization
+        for step in pipeline.to_runner_api().components.transforms.values()
+        if step.spec.urn == common_urns.primitives.PAR_DO.urn
+    ]
+    assert any(asked) == (group is not None)
 
 
 def test_its_coders_pickle_nothing() -> None:
