@@ -308,14 +308,20 @@ def send(servers: str, topic: str, per_s: float, seconds: float, partitions: int
     return produce(servers, paced())
 
 
+@contextlib.contextmanager
+def started(on: Engine, source: str, **more: bool) -> Iterator[Plan]:
+    """A job that has read one record of each partition of a new topic, until the block ends."""
+    plan = on.plan(source, on.topic(), **more)
+    with on.job(plan):
+        produce(on.servers, messages(plan.topic, PARTITIONS))
+        wait(lambda: Output(plan.out).records >= PARTITIONS, "the first records")
+        yield plan
+
+
 def latency(on: Engine, source: str) -> tuple[float, float]:
     """p50 and p99, in seconds."""
-    topic = on.topic()
-    plan = on.plan(source, topic, delays=True)
-    with on.job(plan):
-        produce(on.servers, messages(topic, PARTITIONS))
-        wait(lambda: Output(plan.out).records >= PARTITIONS, "the first records")
-        count = send(on.servers, topic, _RATE, _LATENCY_S) + PARTITIONS
+    with started(on, source, delays=True) as plan:
+        count = send(on.servers, plan.topic, _RATE, _LATENCY_S) + PARTITIONS
         wait(lambda: Output(plan.out).records >= count, "all records")
     # By arrival: the first seconds warm up.
     delays = np.array(Output(plan.out).delays[int(_WARM_S * _RATE) :]) / 1000
@@ -325,12 +331,9 @@ def latency(on: Engine, source: str) -> tuple[float, float]:
 
 def idle(on: Engine, source: str) -> tuple[float, float]:
     """p50 and the most, in seconds after a window's end."""
-    topic = on.topic()
-    plan = on.plan(source, topic, windows=True)
-    with on.job(plan):
-        produce(on.servers, messages(topic, PARTITIONS))
-        wait(lambda: Output(plan.out).records >= PARTITIONS, "the first records")
-        send(on.servers, topic, 700, _IDLE_S, PARTITIONS - 1)
+    with started(on, source, windows=True) as plan:
+        send(on.servers, plan.topic, 700, _IDLE_S, PARTITIONS - 1)
+        # All fell silent: what is open closes by the rules' 4 s.
         time.sleep(8)
     lines = Path(f"{plan.out}.windows")
     delays = [float(line) for line in lines.read_text().split()][5:] if lines.exists() else []

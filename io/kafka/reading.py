@@ -195,7 +195,7 @@ class _Read(beam.DoFn):
         reached = UNKNOWN_TIME if reader.watermark is None else reader.watermark.current
         if commits is not None and commits.behind:
             self._committer().hear(partition, reached)
-        if commits is None or offset is None:
+        if offset is None:
             # Prism asks for every bundle of the stage, and Beam's worker takes it amiss where nothing is registered.
             return _nothing
         event = None if reached == UNKNOWN_TIME else reached // 1000
