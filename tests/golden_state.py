@@ -16,6 +16,7 @@ from comparison import history
 from streams import random_stream, role_of, zone_name
 from thingbeam.schemas import Event, EventBatch
 from thingbeam.transforms.columns.history import HistoryState
+from thingbeam.transforms.columns.published import Published
 from thingbeam.transforms.rules import is_ignored
 
 FOLDER: Final = Path(__file__).parent / "fixtures" / "state"
@@ -63,6 +64,7 @@ def _write() -> None:
     for path, encoded in (
         (FOLDER / "history.v1.bin", state_of(stream).encode()),
         (FOLDER / "event_batch.v1.bin", EventBatch.from_events(stream, zone_name).encode()),
+        (FOLDER / "provisional.v2.bin", Published.decode([(FOLDER / "provisional.v1.bin").read_bytes()]).encode()),
     ):
         if not path.exists():
             path.write_bytes(encoded)

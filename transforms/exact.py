@@ -35,6 +35,7 @@ __all__ = [
     "USAGE",
     "BoundedPass",
     "ExactPass",
+    "HistoryCell",
     "NamedBatch",
     "Pace",
     "SlicePass",
@@ -174,6 +175,33 @@ class BoundedPass(_Pass):
         yield from self._results(done, shard, "")
 
 
+class HistoryCell:
+    """The state of a shard's rules in its cell.
+
+    Args:
+        cell: the cell.
+    """
+
+    def __init__(self, cell: Any) -> None:
+        self._cell = cell
+
+    def read(self) -> HistoryState:
+        """What is remembered."""
+        encoded = self._cell.read()
+        return HistoryState.decode(encoded) if encoded else HistoryState()
+
+    def write(self, state: HistoryState) -> None:
+        """Remember."""
+        if state.is_empty:
+            self._cell.clear()
+        else:
+            self._cell.write(state.encode())
+
+    def clear(self) -> None:
+        """Forget."""
+        self._cell.clear()
+
+
 class SlicePass(_Pass):
     """The exact pass over endless input: how rows wait, and how slices are closed. State cells are the subclasses'."""
 
@@ -212,7 +240,7 @@ class SlicePass(_Pass):
         shard: int,
         fired: Timestamp,
         clock: Any,
-        history: Any,
+        history: HistoryCell,
         bags: tuple[Any, ...],
         timer: Any,
         revision: int = 0,
@@ -224,7 +252,7 @@ class SlicePass(_Pass):
             shard: the key.
             fired: when the timer was to fire.
             clock: the state cell.
-            history: the state cell.
+            history: the rules' state.
             bags: the state cells.
             timer: the timer.
             revision: the last one that went out by another way.
@@ -235,8 +263,7 @@ class SlicePass(_Pass):
         if until > now.closed:
             due = [number for number in now.waiting if number * self._pace.slice < until]
             batches = list(self._taken(bags, due))
-            encoded = history.read()
-            state = HistoryState.decode(encoded) if encoded else HistoryState()
+            state = history.read()
             state.revision = max(state.revision, revision)
             done = self._history.advance(state, batches, until, _now())
             yield from self._results(done, shard, name_of_time(until) + "-")
@@ -246,10 +273,7 @@ class SlicePass(_Pass):
             now.closed, now.wake = until, END_OF_TIME
             moment = self._history.due(state)
             now.due = END_OF_TIME if moment is None else moment
-            if state.is_empty:
-                history.clear()
-            else:
-                history.write(state.encode())
+            history.write(state)
         else:
             now.wake = END_OF_TIME
         if not now.waiting and now.due == END_OF_TIME:
@@ -343,7 +367,8 @@ class ExactPass(SlicePass):
         timer: Any = beam.DoFn.TimerParam(WAKE),
     ) -> Iterator[Any]:
         """Close every slice that the watermark is past, by the time at which the timer fired."""
-        yield from self._advance(shard, fired, clock, history, (w0, w1, w2, w3, w4, w5, w6, w7), timer)
+        bags = (w0, w1, w2, w3, w4, w5, w6, w7)
+        yield from self._advance(shard, fired, clock, HistoryCell(history), bags, timer)
 
 
 def read_clock(clock: Any) -> _Clock:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import apache_beam as beam
+import msgspec
+import numpy as np
 import pyarrow as pa
 from apache_beam.coders import BytesCoder
 from apache_beam.pvalue import TaggedOutput
@@ -14,13 +16,17 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
-from thingbeam.schemas.batch import EventBatch
+from thingbeam.schemas.batch import ROW, EventBatch
 from thingbeam.transforms.columns.history import History, HistoryState, Slice
 from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState
-from thingbeam.transforms.exact import ExactPass, Pace, SlicePass, name_of_time, read_clock
+from thingbeam.transforms.columns.published import Published
+from thingbeam.transforms.exact import ExactPass, HistoryCell, Pace, SlicePass, name_of_time, read_clock
+from thingbeam.transforms.memory import Memory
 from thingbeam.transforms.sharding import ShardedBatch
 
 __all__ = ["ProvisionalPass"]
+
+_WHOLE: Final = np.dtype(("V", ROW.itemsize))
 
 
 class ProvisionalPass(SlicePass):
@@ -37,6 +43,9 @@ class ProvisionalPass(SlicePass):
     """
 
     FRESH = BagStateSpec("fresh", BytesCoder())
+    STAND = ReadModifyWriteStateSpec("stand", BytesCoder())
+    PUBLISHED = BagStateSpec("published", BytesCoder())
+    # What releases before version 2 of Published kept.
     SHOWN = ReadModifyWriteStateSpec("shown", BytesCoder())
     WAKE = TimerSpec("wake", TimeDomain.WATERMARK)
     TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
@@ -77,23 +86,36 @@ class ProvisionalPass(SlicePass):
         shard: Any = beam.DoFn.KeyParam,
         clock: Any = beam.DoFn.StateParam(ExactPass.CLOCK),
         history: Any = beam.DoFn.StateParam(ExactPass.HISTORY),
+        w0: Any = beam.DoFn.StateParam(ExactPass.WAITING_0),
+        w1: Any = beam.DoFn.StateParam(ExactPass.WAITING_1),
+        w2: Any = beam.DoFn.StateParam(ExactPass.WAITING_2),
+        w3: Any = beam.DoFn.StateParam(ExactPass.WAITING_3),
+        w4: Any = beam.DoFn.StateParam(ExactPass.WAITING_4),
+        w5: Any = beam.DoFn.StateParam(ExactPass.WAITING_5),
+        w6: Any = beam.DoFn.StateParam(ExactPass.WAITING_6),
+        w7: Any = beam.DoFn.StateParam(ExactPass.WAITING_7),
         fresh: Any = beam.DoFn.StateParam(FRESH),
+        stand: Any = beam.DoFn.StateParam(STAND),
+        published: Any = beam.DoFn.StateParam(PUBLISHED),
         shown: Any = beam.DoFn.StateParam(SHOWN),
     ) -> Iterator[Any]:
         """Give what came since the last tick, as it stands."""
         batches = [EventBatch.decode(encoded) for encoded in fresh.read()]
         fresh.clear()
+        state = _MEMORY.take(_read_stand(stand).token)
+        if state is None:
+            state = _recalled(stand, history, published, shown)
+            bags = (w0, w1, w2, w3, w4, w5, w6, w7)
+            waiting = [EventBatch.decode(encoded) for bag in bags for encoded in bag.read()]
+            self._provisional.catch_up(state, [_without(waiting, batches)])
         closed = read_clock(clock).closed
         # What the exact pass has taken by now needs no preview.
         batches = [batch.take(batch.rows[batch.rows["time"] >= closed]) for batch in batches]
-        encoded, held = history.read(), shown.read()
-        exact = HistoryState.decode(encoded) if encoded else HistoryState()
-        state = ProvisionalState.decode(held) if held else ProvisionalState()
         now = time.time_ns() // 1000
-        results = self._provisional.tick(state, exact, batches, closed, now)
-        if results:
-            shown.write(state.encode())
-            yield from _named(results, f"p{name_of_time(now)}-s{shard:05d}")
+        yield from _named(self._provisional.tick(state, batches, closed, now), f"p{name_of_time(now)}-s{shard:05d}")
+        if added := state.published.encode_added():
+            published.add(added)
+        stand.write(msgspec.msgpack.encode(_Stand(token=_MEMORY.leave(state), revision=state.revision)))
 
     @on_timer(WAKE)
     def wake(
@@ -112,30 +134,84 @@ class ProvisionalPass(SlicePass):
         w7: Any = beam.DoFn.StateParam(ExactPass.WAITING_7),
         timer: Any = beam.DoFn.TimerParam(WAKE),
         fresh: Any = beam.DoFn.StateParam(FRESH),
+        stand: Any = beam.DoFn.StateParam(STAND),
+        published: Any = beam.DoFn.StateParam(PUBLISHED),
         shown: Any = beam.DoFn.StateParam(SHOWN),
     ) -> Iterator[Any]:
         """Close slices; then take back what was shown and is not so."""
-        held = shown.read()
-        state = ProvisionalState.decode(held) if held else None
+        state = _MEMORY.take(_read_stand(stand).token)
+        # What the fork was is asked when there is something to show: it follows from the rows that wait then.
+        forked = state is not None
+        if state is None:
+            state = _recalled(stand, history, published, shown)
+        held = len(state.published)
 
-        def after(exact: HistoryState, done: Slice, until: int) -> Iterator[Any]:
-            if state is not None:
-                yield from _named(
-                    self._provisional.settle(state, exact, done, until), f"t{name_of_time(until)}-s{shard:05d}"
-                )
+        def after(_: HistoryState, done: Slice, until: int) -> Iterator[Any]:
+            yield from _named(self._provisional.settle(state, done, until), f"t{name_of_time(until)}-s{shard:05d}")
 
         bags = (w0, w1, w2, w3, w4, w5, w6, w7)
-        revision = state.fork.revision if state is not None else 0
-        yield from self._advance(shard, fired, clock, history, bags, timer, revision, after)
+        yield from self._advance(
+            shard, fired, clock, _RememberedCell(history, state), bags, timer, state.revision, after
+        )  # fmt: skip
         if not clock.read():
             # Everything is final and forgotten, where the exact pass stands too: a tick to come must show nothing.
-            fresh.clear()
-        if state is None:
+            for cell in (fresh, stand, published):
+                cell.clear()
             return
-        if state.is_empty:
-            shown.clear()
-        else:
-            shown.write(state.encode())
+        if len(state.published) < held:
+            published.clear()
+            if len(state.published):
+                published.add(state.published.encode())
+        token = _MEMORY.leave(state) if forked else b""
+        stand.write(msgspec.msgpack.encode(_Stand(token=token, revision=state.revision)))
+
+
+class _Stand(msgspec.Struct, array_like=True):
+    """Where the provisional pass of a shard stands."""
+
+    version: int = 1
+    token: bytes = b""
+    """Of what the worker that wrote this remembers."""
+    revision: int = 0
+    """The last one that went out."""
+
+
+class _RememberedCell(HistoryCell):
+    """The state of a shard's rules in its cell, and in memory as it is there."""
+
+    def __init__(self, cell: Any, state: ProvisionalState) -> None:
+        super().__init__(cell)
+        self._state = state
+
+    def read(self) -> HistoryState:
+        """What is remembered."""
+        return self._state.exact
+
+
+_STAND: Final = msgspec.msgpack.Decoder(_Stand)
+_MEMORY: Final = Memory[ProvisionalState]()
+
+
+def _read_stand(stand: Any) -> _Stand:
+    encoded = stand.read()
+    return _STAND.decode(encoded) if encoded else _Stand()
+
+
+def _recalled(stand: Any, history: Any, published: Any, shown: Any) -> ProvisionalState:
+    """What the cells say; the fork is not in them."""
+    earlier = shown.read()
+    if earlier:
+        published.add(earlier)
+        shown.clear()
+    known = Published.decode(published.read())
+    return ProvisionalState(HistoryCell(history).read(), known, max(_read_stand(stand).revision, known.newest))
+
+
+def _without(waiting: Sequence[EventBatch], batches: Sequence[EventBatch]) -> EventBatch:
+    """The rows that wait, but for those of some batches."""
+    rows = EventBatch.concatenate(waiting)
+    others = EventBatch.concatenate(batches)
+    return EventBatch(rows.rows[~np.isin(rows.rows.view(_WHOLE), others.rows.view(_WHOLE))], rows.names)
 
 
 def _named(results: dict[str, pa.RecordBatch], name: str) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from thingbeam.transforms.columns.rows import SortedRows, sort_rows
 from thingbeam.transforms.columns.sessions import SessionColumns
 from thingbeam.transforms.columns.usage import UsageColumns
 
-__all__ = ["History", "HistoryState", "Slice"]
+__all__ = ["History", "HistoryState", "Slice", "names_used"]
 
 _MAGIC: Final = b"TBHS"
 _VERSION: Final = 1
@@ -96,16 +96,7 @@ class HistoryState:
         size = len(lexicon.ids) + len(lexicon.texts) + len(lexicon.series)
         if size < max(_PRUNE_ABOVE, 2 * self.pruned):
             return
-        words: set[int] = set()
-        ids: set[bytes] = set()
-        for rule in self.rules.values():
-            for name in ("zone", "unit", "value", "seconds_state", "series"):
-                if name in rule:
-                    words.update(np.unique(rule[name]).tolist())
-            for prefix in ("device", "home"):
-                if f"{prefix}_high" in rule and lexicon.ids:
-                    both = np.stack((rule[f"{prefix}_high"], rule[f"{prefix}_low"]), axis=1).astype(">u8")
-                    ids.update(row.tobytes() for row in both)
+        words, ids = names_used(self.rules, lexicon)
         lexicon.texts = {word: text for word, text in lexicon.texts.items() if word in words}
         lexicon.series = {word: parts for word, parts in lexicon.series.items() if word in words}
         lexicon.ids = {key: text for key, text in lexicon.ids.items() if key in ids}
@@ -178,3 +169,23 @@ class History(NamedTuple):
 
 def _device_columns(rule: Columns) -> list[Any]:
     return [column for name, column in rule.items() if name not in ("until", "edge")]
+
+
+def names_used(rules: Mapping[str, Columns], lexicon: Lexicon) -> tuple[set[int], set[bytes]]:
+    """The hashes of texts and series, and the bytes of ids, that some rules' columns refer to.
+
+    Args:
+        rules: the columns.
+        lexicon: where it has no ids, none are looked for.
+    """
+    words: set[int] = set()
+    ids: set[bytes] = set()
+    for rule in rules.values():
+        for name in ("zone", "unit", "value", "seconds_state", "series"):
+            if name in rule:
+                words.update(np.unique(rule[name]).tolist())
+        for prefix in ("device", "home"):
+            if f"{prefix}_high" in rule and lexicon.ids:
+                both = np.stack((rule[f"{prefix}_high"], rule[f"{prefix}_low"]), axis=1).astype(">u8")
+                ids.update(row.tobytes() for row in both)
+    return words, ids

@@ -7,12 +7,15 @@ import random
 from typing import Any
 
 import pytest
+from apache_beam.utils.timestamp import Timestamp
 
 from comparison import SECOND, by_rule, history
 from streams import disorder, random_stream, role_of, zone_name, zone_of
 from thingbeam.schemas import Activity, Event, EventBatch, Session, Usage, from_record_batch
+from thingbeam.schemas.keys import key_of
 from thingbeam.transforms.columns.history import HistoryState
-from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState, key_of
+from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState
+from thingbeam.transforms.columns.published import Published
 from thingbeam.transforms.rules import Period, UsageStatistics, is_ignored, sift
 
 KINDS = {"activities": Activity, "sessions": Session, "usage": Usage}
@@ -23,15 +26,15 @@ class Sink:
     """Writes by key, ignores older revisions, honours tombstones."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, Any] = {}
-        self.revisions: dict[str, int] = {}
+        self.rows: dict[Any, Any] = {}
+        self.revisions: dict[Any, int] = {}
 
     def write(self, batches: dict[str, Any]) -> None:
         for kind, batch in batches.items():
             if batch is None:
                 continue
             for row in from_record_batch(batch, KINDS[kind]):
-                key = key_of(row)
+                key = (kind, *key_of(row))
                 assert row.revision > self.revisions.get(key, -1), (key, row, self.rows.get(key))
                 self.revisions[key] = row.revision
                 if row.deleted:
@@ -41,12 +44,20 @@ class Sink:
                     self.rows[key] = row
 
 
+def fresh(exact: HistoryState | None = None) -> ProvisionalState:
+    return ProvisionalState(exact or HistoryState(), Published())
+
+
 def run(
     events: list[Event], period: str, rng: random.Random, look: Any = None
-) -> tuple[Sink, HistoryState, ProvisionalState, int]:
-    """Events as they arrive, some at a time; the exact pass follows by the slack, the provisional one at once."""
+) -> tuple[Sink, ProvisionalState, int]:
+    """Events as they arrive, some at a time; the exact pass follows by the slack, the provisional one at once.
+
+    Now and then the worker is another one, and has only what was encoded, and the rows that wait.
+    """
     rules = history(period)
-    live, exact, state, sink = Provisional(rules), HistoryState(), ProvisionalState(), Sink()
+    live, state, sink = Provisional(rules), fresh(), Sink()
+    kept: list[bytes] = []
     waiting: list[Event] = []
     seen: list[Event] = []
     closed, newest, now = -(1 << 62), -(1 << 62), 0
@@ -57,11 +68,16 @@ def run(
         assert len(came) == len(events[at : at + size]), "nothing is late here"
         at += size
         now += 1
+        if rng.random() < 0.3:
+            rng.shuffle(kept)
+            known = HistoryState.decode(state.exact.encode())
+            state = ProvisionalState(known, Published.decode(kept), state.revision)
+            live.catch_up(state, [EventBatch.from_events(waiting, zone_name)])
         waiting += came
         seen += came
         newest = max(newest, *(event.event_time.micros for event in came))
-        sink.write(live.tick(state, exact, [EventBatch.from_events(came, zone_name)], closed, now))
-        state = ProvisionalState.decode(state.encode())
+        sink.write(live.tick(state, [EventBatch.from_events(came, zone_name)], closed, now))
+        kept += filter(None, [state.published.encode_added()])
         if look is not None:
             look(seen, sink, newest)
         until = (newest - SLACK_S * SECOND) // (60 * SECOND) * 60 * SECOND
@@ -69,17 +85,20 @@ def run(
             now += 1
             mine = [event for event in waiting if event.event_time.micros < until]
             waiting = [event for event in waiting if event.event_time.micros >= until]
-            exact.revision = max(exact.revision, state.fork.revision)
-            done = rules.advance(exact, [EventBatch.from_events(mine, zone_name)], until, now)
-            sink.write({kind: getattr(done, kind) for kind in KINDS})
-            sink.write(live.settle(state, exact, done, until))
+            close(live, state, mine, until, now, sink)
+            kept = [state.published.encode()] if len(state.published) else []
             closed = until
     stop = newest + 3 * 86400 * SECOND
-    exact.revision = max(exact.revision, state.fork.revision)
-    done = rules.advance(exact, [EventBatch.from_events(waiting, zone_name)], stop, now + 1)
+    close(live, state, waiting, stop, now + 1, sink)
+    return sink, state, stop
+
+
+def close(live: Provisional, state: ProvisionalState, mine: list[Event], until: int, now: int, sink: Sink) -> None:
+    """A step of the exact pass."""
+    state.exact.revision = max(state.exact.revision, state.revision)
+    done = live.history.advance(state.exact, [EventBatch.from_events(mine, zone_name)], until, now)
     sink.write({kind: getattr(done, kind) for kind in KINDS})
-    sink.write(live.settle(state, exact, done, stop))
-    return sink, exact, state, stop
+    sink.write(live.settle(state, done, until))
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -88,15 +107,15 @@ def test_what_remains_is_what_the_exact_pass_says(seed: int) -> None:
     period = rng.choice(["1h", "15m", "1d"])
     stream = random_stream(seed, devices=rng.choice([1, 4]), events=rng.choice([30, 120]))
     events = [event for event in disorder(stream, rng, SLACK_S) if not is_ignored(event, role_of)]
-    sink, _, state, stop = run(events, period, rng)
+    sink, state, stop = run(events, period, rng)
     expected, _ = by_rule(events, period, stop)
-    over = [row for row in expected["activities"] if row.end is not None]
-    over += [row for row in expected["sessions"] if row.end.micros <= stop]
-    over += [row for row in expected["usage"] if row.end.micros <= stop]
+    ended = {"activities": [row for row in expected["activities"] if row.end is not None]}
+    ended |= {kind: [row for row in expected[kind] if row.end.micros <= stop] for kind in ("sessions", "usage")}
+    over = {(kind, *key_of(row)): row for kind, rows in ended.items() for row in rows}
     final = {key: row for key, row in sink.rows.items() if row.final}
-    assert final.keys() == {key_of(row) for row in over}
-    for row in over:
-        got = final[key_of(row)]
+    assert final.keys() == over.keys()
+    for key, row in over.items():
+        got = final[key]
         assert got.end == row.end
         assert got._replace(revision=0).start_local == row.start_local
         if not isinstance(row, Activity):
@@ -106,6 +125,7 @@ def test_what_remains_is_what_the_exact_pass_says(seed: int) -> None:
         if not row.final:
             assert row.start.micros >= stop or isinstance(row, Activity | Session) or row.end.micros > stop
     assert not state.heard
+    assert not len(state.published)
 
 
 @pytest.mark.parametrize("seed", range(30, 45))
@@ -121,7 +141,7 @@ def test_in_order_the_provisional_rows_are_what_is_so(seed: int) -> None:
         counted = sift(seen, role_of).counted
         last = counted[-1]
         device = last.device_id
-        truth = {key_of(row): row for row in statistics.compute(counted) if row.device_id == device}
+        truth = {("usage", *key_of(row)): row for row in statistics.compute(counted) if row.device_id == device}
         ours = {key: row for key, row in sink.rows.items() if isinstance(row, Usage) and row.device_id == device}
         for key, row in ours.items():
             if row.final or row.revision < max(r.revision for r in sink.rows.values()):
@@ -143,17 +163,15 @@ def test_in_order_the_provisional_rows_are_what_is_so(seed: int) -> None:
 
 def test_a_washer_that_runs_is_shown_running_and_then_done() -> None:
     def machine(at: float, state: str) -> Event:
-        from apache_beam.utils.timestamp import Timestamp
+            return Event.of(f"e{at}", Timestamp(at), "washer", "washerOperatingState", "machineState", state)
 
-        return Event.of(f"e{at}", Timestamp(at), "washer", "washerOperatingState", "machineState", state)
-
-    live, exact, state = Provisional(history("1h")), HistoryState(), ProvisionalState()
-    found = live.tick(state, exact, [EventBatch.from_events([machine(100, "run")])], 0, 1)
+    live, state = Provisional(history("1h")), fresh()
+    found = live.tick(state, [EventBatch.from_events([machine(100, "run")])], 0, 1)
     [running] = from_record_batch(found["activities"], Activity)
     assert (running.state, running.end, running.final) == ("running", None, False)
     [usage] = from_record_batch(found["usage"], Usage)
     assert usage.seconds_in_state == {"run": 1e-6}
-    found = live.tick(state, exact, [EventBatch.from_events([machine(700, "stop")])], 0, 2)
+    found = live.tick(state, [EventBatch.from_events([machine(700, "stop")])], 0, 2)
     [done] = from_record_batch(found["activities"], Activity)
     assert (done.state, done.duration_s, done.closed_by, done.final) == ("done", 600.0, "stop", False)
     assert done.start == running.start
@@ -165,22 +183,49 @@ def test_a_washer_that_runs_is_shown_running_and_then_done() -> None:
 
 
 def test_a_late_start_takes_back_what_was_shown() -> None:
-    from apache_beam.utils.timestamp import Timestamp
-
     def light(at: float, value: str) -> Event:
         return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", value)
 
-    rules = history("1h")
-    live, exact, state, sink = Provisional(rules), HistoryState(), ProvisionalState(), Sink()
-    sink.write(live.tick(state, exact, [EventBatch.from_events([light(100, "on")])], 0, 1))
-    sink.write(live.tick(state, exact, [EventBatch.from_events([light(90, "on")])], 0, 2))
-    exact.revision = state.fork.revision
-    done = rules.advance(exact, [EventBatch.from_events([light(90, "on"), light(100, "on")])], 200 * SECOND, 3)
-    sink.write(live.settle(state, exact, done, 200 * SECOND))
+    live, state, sink = Provisional(history("1h")), fresh(), Sink()
+    sink.write(live.tick(state, [EventBatch.from_events([light(100, "on")])], 0, 1))
+    sink.write(live.tick(state, [EventBatch.from_events([light(90, "on")])], 0, 2))
+    close(live, state, [light(90, "on"), light(100, "on")], 200 * SECOND, 3, sink)
     shown = [row for row in sink.rows.values() if isinstance(row, Activity)]
     assert [row.start.micros for row in shown] in ([], [90 * SECOND])
-    done = rules.advance(exact, [EventBatch.from_events([light(300, "off")])], 5000 * SECOND, 4)
-    sink.write({kind: getattr(done, kind) for kind in KINDS})
-    sink.write(live.settle(state, exact, done, 5000 * SECOND))
+    close(live, state, [light(300, "off")], 5000 * SECOND, 4, sink)
     [row] = [row for row in sink.rows.values() if isinstance(row, Activity)]
     assert (row.start.micros, row.duration_s, row.final) == (90 * SECOND, 210.0, True)
+
+
+def test_what_the_exact_pass_has_begun_is_not_remembered_but_what_is_new_is() -> None:
+    def plug(at: float, value: str = "on") -> Event:
+        return Event.of(f"e{at}", Timestamp(at), "plug", "switch", "switch", value)
+
+    live, state, sink = Provisional(history("1h")), fresh(), Sink()
+    sink.write(live.tick(state, [EventBatch.from_events([plug(100)], zone_name)], 0, 1))
+    assert len(state.published) == len(sink.rows) == 3
+    close(live, state, [plug(100)], 200 * SECOND, 2, sink)
+    assert not len(state.published)
+    sink.write(live.tick(state, [EventBatch.from_events([plug(300)], zone_name)], 200 * SECOND, 3))
+    assert not len(state.published)
+    # A session and an hour that are new; the light is still on from before.
+    sink.write(live.tick(state, [EventBatch.from_events([plug(3700)], zone_name)], 200 * SECOND, 4))
+    assert len(state.published) == 2
+    assert state.published.encode_added() is not None
+    assert state.published.encode_added() is None
+
+
+def test_ids_that_are_no_uuid_are_forgotten_with_their_devices() -> None:
+    live, state, sink = Provisional(history("1h")), fresh(), Sink()
+    closed = 0
+    for minute in range(1, 400):
+        event = Event.of(f"e{minute}", Timestamp(60 * minute), f"d{minute}", "switch", "switch", "on")
+        batch = EventBatch.from_events([event], zone_name)
+        sink.write(live.tick(state, [batch], closed, 2 * minute))
+        closed = (60 * minute + 1) * SECOND
+        close(live, state, [event], closed, 2 * minute + 1, sink)
+        state.exact = HistoryState.decode(state.exact.encode())
+    # The exact state may have as many again until it is pruned.
+    assert len(state.exact.lexicon.ids) <= len(state.lexicon.ids) + 2 <= 2 * 400 + 2
+    assert not state.heard
+    assert "e5" not in state.lexicon.ids.values()

@@ -1,0 +1,183 @@
+"""ProvisionalPass: the same results, whatever the worker remembers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.timestamp import Timestamp
+
+from comparison import SECOND, history
+from golden_state import FOLDER
+from streams import random_stream, role_of, zone_name
+from thingbeam.schemas import Event, EventBatch, from_record_batch
+from thingbeam.schemas.keys import key_of
+from thingbeam.transforms import provisional
+from thingbeam.transforms.columns.published import KINDS
+from thingbeam.transforms.exact import Pace, read_clock
+from thingbeam.transforms.memory import Memory
+from thingbeam.transforms.provisional import ProvisionalPass
+from thingbeam.transforms.rules import is_ignored
+
+LATENESS_S = 60
+BAGS = tuple(f"w{number}" for number in range(8))
+
+
+class Cell:
+    """One value."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def read(self) -> Any:
+        return self.value
+
+    def write(self, value: Any) -> None:
+        self.value = value
+
+    def clear(self) -> None:
+        self.value = None
+
+
+class Bag:
+    """Many, in no order."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+    def add(self, value: Any) -> None:
+        self.values.insert(random.Random(len(self.values)).randint(0, len(self.values)), value)
+
+    def read(self) -> list[Any]:
+        return list(self.values)
+
+    def clear(self) -> None:
+        self.values = []
+
+
+class Timer:
+    """When it is set to."""
+
+    def __init__(self) -> None:
+        self.at: int | None = None
+
+    def set(self, at: Timestamp) -> None:
+        self.at = at.micros
+
+
+class Shard:
+    """One key of the step, with cells that are its own."""
+
+    def __init__(self) -> None:
+        self.step = ProvisionalPass(history("1h"), Pace(lateness=LATENESS_S * SECOND, backlog=60 * SECOND), 1_000_000)
+        self.cells: dict[str, Any] = {name: Cell() for name in ("clock", "history", "stand", "shown")}
+        self.cells |= {name: Bag() for name in ("fresh", "published", *BAGS)}
+        self.timer, self.tick = Timer(), Timer()
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: self.cells[name] for name in (*BAGS, *names)}
+
+    def come(self, *events: Event) -> None:
+        element = 3, EventBatch.from_events(list(events), zone_name)
+        late = self.step.process(element, timer=self.timer, tick=self.tick, **self._given("clock", "fresh"))
+        assert not list(late)
+
+    def show(self) -> list[Any]:
+        given = self._given("clock", "history", "fresh", "stand", "published", "shown")
+        return rows(list(self.step.show(shard=3, **given)))
+
+    def watermark(self, micros: int) -> list[Any]:
+        found: list[Any] = []
+        while self.timer.at is not None and self.timer.at <= micros:
+            fired, self.timer.at = Timestamp(micros=self.timer.at), None
+            given = self._given("clock", "history", "fresh", "stand", "published", "shown")
+            found += rows(list(self.step.wake(shard=3, fired=fired, timer=self.timer, **given)))
+        return found
+
+
+def rows(given: list[TaggedOutput]) -> list[Any]:
+    return [row for tagged in given for row in from_record_batch(tagged.value[1], KINDS[tagged.tag])]
+
+
+def plain(found: list[Any]) -> list[Any]:
+    return sorted((repr((key_of(row), row._replace(revision=0))), row.final) for row in found)
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory[Any]:
+    memory = Memory[Any]()
+    monkeypatch.setattr(provisional, "_MEMORY", memory)
+    return memory
+
+
+def forget(memory: Memory[Any]) -> None:
+    memory.__init__()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_worker_that_remembers_nothing_gives_the_same_rows(seed: int, memory: Memory[Any]) -> None:
+    """In every way in which it may forget: before a tick, before a slice, always."""
+    rng = random.Random(seed)
+    stream = [event for event in random_stream(seed, devices=4, events=80) if not is_ignored(event, role_of)]
+    one, other = Shard(), Shard()
+    shown, at = 0, 0
+    revisions: dict[Any, int] = {}
+    while at < len(stream):
+        size = rng.randint(1, 6)
+        came, at = stream[at : at + size], at + size
+        newest = came[-1].event_time.micros
+        found: list[list[Any]] = []
+        for shard, forgets in ((one, False), (other, True)):
+            if forgets and rng.random() < 0.5:
+                forget(memory)
+            done = shard.watermark(came[0].event_time.micros)
+            shard.come(*came)
+            if forgets and rng.random() < 0.5:
+                forget(memory)
+            done += shard.show()
+            if forgets and rng.random() < 0.3:
+                forget(memory)
+            done += shard.watermark(newest)
+            found.append(done)
+        assert plain(found[0]) == plain(found[1])
+        for row in found[1]:
+            key = type(row).__name__, *key_of(row)
+            assert row.revision > revisions.get(key, -1)
+            revisions[key] = row.revision
+        shown += len(found[0])
+    assert shown > 50
+    end = 1 << 61
+    assert plain(one.watermark(end)) == plain(other.watermark(end))
+    for shard in (one, other):
+        assert not any(shard.cells[name].read() for name in (*BAGS, "clock", "history", "fresh", "published", "stand"))
+
+
+def test_a_worker_that_remembers_reads_no_state_to_show(memory: Memory[Any]) -> None:
+    def light(at: int, value: str = "on") -> Event:
+        return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", value)
+
+    class Unread(Cell):
+        def read(self) -> Any:
+            raise AssertionError("read")
+
+    shard = Shard()
+    shard.come(light(100))
+    assert len(shard.show()) == 3
+    shard.watermark((200 + LATENESS_S) * SECOND)
+    assert read_clock(shard.cells["clock"]).closed == 180 * SECOND
+    shard.come(light(300, "off"))
+    shard.cells["history"] = Unread()
+    assert len(shard.show()) == 3
+
+
+def test_what_an_earlier_release_had_shown_is_taken_back(memory: Memory[Any]) -> None:
+    shard = Shard()
+    shard.cells["shown"].write((FOLDER / "provisional.v1.bin").read_bytes())
+    shard.come(Event.of("e1", Timestamp(1_600_000_000), "lamp", "switch", "switch", "on"))
+    found = shard.watermark(1_700_000_000 * SECOND)
+    assert sum(row.deleted for row in found) == 33
+    assert min(row.revision for row in found) > 1_000_050
+    assert not shard.cells["shown"].read()
+    assert not shard.cells["published"].read()

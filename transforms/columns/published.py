@@ -1,0 +1,273 @@
+"""What went out as provisional: the rows that are to be taken back if the exact pass does not come to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from apache_beam.utils.timestamp import Timestamp
+
+from thingbeam.schemas.arrow import arrow_schema, to_record_batch
+from thingbeam.schemas.encoding import EncodingError, pack, unpack
+from thingbeam.schemas.keys import KEY_FIELDS
+from thingbeam.schemas.names import Words, hash_text, id_words, mix
+from thingbeam.schemas.records import Activity, Session, Usage
+from thingbeam.transforms.columns.history import HistoryState
+from thingbeam.transforms.columns.rows import Bools, Ints, distinct_codes
+from thingbeam.transforms.columns.usage import NEVER
+from thingbeam.transforms.columns.zones import SECOND
+from thingbeam.transforms.rules.periods import Period
+
+__all__ = ["KINDS", "Published", "begun_words", "key_words"]
+
+KINDS: Final[Mapping[str, type]] = {"activities": Activity, "sessions": Session, "usage": Usage}
+
+# Where a rule's state has the start of what it has begun, and which fields of its key its series begin with.
+_BEGUN: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "activities": ("start", ("component", "capability")),
+    "sessions": ("start", ()),
+    "usage": ("period", ("component", "capability", "attribute", "role")),
+}
+_MAGIC: Final = b"TBPV"
+_VERSION: Final = 2
+_NOTHING: Final = np.zeros(0, np.uint64)
+
+
+class _Rows(NamedTuple):
+    """Some rows of one kind, and their keys."""
+
+    words: Words
+    batch: pa.RecordBatch
+
+
+class Published:
+    """Of what went out, the first row of each key that the exact pass has not begun."""
+
+    __slots__ = ("_added", "_known", "_rows")
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[_Rows]] = {}
+        self._known: set[int] = set()
+        self._added: dict[str, list[pa.RecordBatch]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def newest(self) -> int:
+        """The highest revision of the rows, 0 if there is none."""
+        batches = [rows.batch for held in self._rows.values() for rows in held]
+        return max((int(batch.column("revision").to_numpy().max()) for batch in batches), default=0)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes it takes."""
+        return sum(rows.batch.nbytes + 100 * len(rows.words) for held in self._rows.values() for rows in held)
+
+    def add(self, kind: str, batch: pa.RecordBatch, begun: Words) -> None:
+        """Remember the rows whose key is new.
+
+        Args:
+            kind: of the rows.
+            batch: one row for each key.
+            begun: ascending; the keys that the exact pass will come to.
+        """
+        words = key_words(kind, batch)
+        known = self._known
+        at = np.array([n for n in np.flatnonzero(~_among(words, begun)).tolist() if int(words[n]) not in known], np.int64)
+        if len(at):
+            self._hold(kind, _Rows(words[at], batch.take(pa.array(at))))
+            self._added.setdefault(kind, []).append(self._rows[kind][-1].batch)
+
+    def settle(
+        self, done: Mapping[str, pa.RecordBatch | None], begun: Words, until: int, revision: int
+    ) -> dict[str, pa.RecordBatch]:
+        """Forget what the exact pass has come to, or will; give tombstones of what it did not.
+
+        Args:
+            done: its final results.
+            begun: ascending; the keys that it will come to.
+            until: where it stands: what it would have known by then is known.
+            revision: of the tombstones.
+        """
+        over = [key_words(kind, batch) for kind, batch in done.items() if batch is not None]
+        known = np.union1d(begun, np.concatenate(over)) if over else begun
+        held, self._rows, self._known = self._rows, {}, set()
+        taken_back: dict[str, pa.RecordBatch] = {}
+        for kind, parts in held.items():
+            rows = _joined(parts)
+            open_ = ~_among(rows.words, known)
+            due = open_ & (_known_at(kind, rows.batch) <= until)
+            waits = open_ & ~due
+            if waits.any():
+                self._hold(kind, _Rows(rows.words[waits], rows.batch.filter(pa.array(waits))))
+            if due.any():
+                taken_back[kind] = _tombstones(rows.batch.filter(pa.array(due)), revision)
+        return taken_back
+
+    def encode(self) -> bytes:
+        """All of it in its versioned encoding."""
+        self._added = {}
+        return _encode({kind: [rows.batch for rows in parts] for kind, parts in self._rows.items()})
+
+    def encode_added(self) -> bytes | None:
+        """What was added since the last encoding, None if there is nothing."""
+        added, self._added = self._added, {}
+        return _encode(added) if added else None
+
+    @classmethod
+    def decode(cls, encoded: Iterable[bytes]) -> Published:
+        """All that was encoded, in any order.
+
+        Raises:
+            EncodingError: bytes of another kind, of a later version, cut or damaged.
+        """
+        published = cls()
+        for each in encoded:
+            for kind, batch in _decode(each):
+                published.add(kind, batch, _NOTHING)
+        published._added = {}
+        return published
+
+    def _hold(self, kind: str, rows: _Rows) -> None:
+        self._rows.setdefault(kind, []).append(rows)
+        self._known.update(rows.words.tolist())
+
+
+def key_words(kind: str, batch: pa.RecordBatch) -> Words:
+    """The key of each row (see `KEY_FIELDS`) as one mixed word."""
+    fields: dict[str, Words] = {}
+    for name in KEY_FIELDS[KINDS[kind]]:
+        column = batch.column(name)
+        if name == "device_id":
+            ids, _ = id_words(column.to_pylist())
+            fields[name] = mix(ids[:, 0], ids[:, 1])
+        elif pa.types.is_timestamp(column.type):
+            fields[name] = column.cast(pa.int64()).to_numpy().view(np.uint64)
+        else:
+            coded = column.dictionary_encode()
+            fields[name] = _hashes(coded.dictionary.to_pylist())[coded.indices.to_numpy()]
+    return _mixed(kind, fields)
+
+
+def begun_words(exact: HistoryState, period: int) -> Words:
+    """The keys of what the exact pass has begun, ascending, as `key_words` gives them: a final row will come of each.
+
+    Those are its open sessions and activities, and the periods of usage in which it has an event.
+
+    Args:
+        exact: its state.
+        period: of usage; microseconds.
+    """
+    found: list[Words] = []
+    for kind, (name, names) in _BEGUN.items():
+        rule = exact.rules.get(kind)
+        if not rule:
+            continue
+        begun = rule[name] > NEVER
+        fields: dict[str, Words] = {
+            "device_id": mix(rule["device_high"][begun], rule["device_low"][begun]),
+            "start": rule[name][begun].view(np.uint64),
+            "period": np.full(int(begun.sum()), hash_text(Period(period // SECOND).iso), np.uint64),
+        }
+        if names:
+            series, codes = distinct_codes(rule["series"][begun])
+            known = [exact.lexicon.series[word] for word in series.tolist()]
+            for at, field in enumerate(names, 1):
+                fields[field] = _hashes([parts[at] for parts in known])[codes]
+        found.append(_mixed(kind, fields))
+    return np.unique(np.concatenate(found)) if found else _NOTHING
+
+
+def _hashes(texts: list[str | None]) -> Words:
+    return np.array([hash_text(text) for text in texts], np.uint64)
+
+
+def _mixed(kind: str, fields: Mapping[str, Words]) -> Words:
+    names = KEY_FIELDS[KINDS[kind]]
+    key = np.full(len(fields[names[0]]), hash_text(kind), np.uint64)
+    for name in names:
+        key = mix(fields[name], key)
+    return key
+
+
+def _known_at(kind: str, batch: pa.RecordBatch) -> Ints:
+    """When the exact pass must know of a row: of a period when it is over, of what has a start when that is passed."""
+    column, later = ("end", 0) if kind == "usage" else ("start", 1)
+    micros: Ints = batch.column(column).cast(pa.int64()).to_numpy() + later
+    return micros
+
+
+def _tombstones(batch: pa.RecordBatch, revision: int) -> pa.RecordBatch:
+    count = batch.num_rows
+    said = {
+        "revision": pa.array(np.full(count, revision)),
+        "final": pa.array(np.ones(count, np.bool_)),
+        "deleted": pa.array(np.ones(count, np.bool_)),
+    }
+    arrays = [said.get(field.name, column) for field, column in zip(batch.schema, batch.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def _among(words: Words, known: Words) -> Bools:
+    """Which words are among some ascending ones."""
+    if not len(known):
+        return np.zeros(len(words), np.bool_)
+    found: Bools = known.take(np.searchsorted(known, words), mode="clip") == words
+    return found
+
+
+def _joined(parts: list[_Rows]) -> _Rows:
+    if len(parts) == 1:
+        return parts[0]
+    [batch] = pa.Table.from_batches([rows.batch for rows in parts]).combine_chunks().to_batches()
+    return _Rows(np.concatenate([rows.words for rows in parts]), batch)
+
+
+def _encode(batches: Mapping[str, list[pa.RecordBatch]]) -> bytes:
+    columns: dict[str, Any] = {}
+    for kind, parts in batches.items():
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, parts[0].schema) as writer:
+            for part in parts:
+                writer.write_batch(part)
+        columns[kind] = np.frombuffer(sink.getvalue(), np.uint8)
+    return pack(_MAGIC, _VERSION, columns)
+
+
+def _decode(encoded: bytes) -> Iterable[tuple[str, pa.RecordBatch]]:
+    version, columns = unpack(_MAGIC, _VERSION, encoded)
+    try:
+        if version == 1:
+            yield from _of_version_1(columns["published"])
+            return
+        for kind, stream in columns.items():
+            schema = arrow_schema(KINDS[kind])
+            for batch in pa.ipc.open_stream(pa.py_buffer(stream)):
+                yield kind, _of_today(batch, schema)
+    except (AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise EncodingError(f"{_MAGIC!r} bytes do not have the rows of provisional results: {error!r}") from error
+
+
+def _of_today(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Rows that an earlier release kept: a field that they did not have is null."""
+    arrays = [
+        batch.column(field.name) if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _of_version_1(published: Mapping[str, Any]) -> Iterable[tuple[str, pa.RecordBatch]]:
+    """For each key its kind, a time, and the fields of the row; a time in them is a map of "t" to microseconds."""
+    rows: dict[str, list[Any]] = {}
+    for kind, _, fields in published.values():
+        values = [
+            Timestamp(micros=value["t"]) if isinstance(value, dict) and value.keys() == {"t"} else value
+            for value in fields
+        ]  # fmt: skip
+        rows.setdefault(kind, []).append(KINDS[kind](*values))
+    for kind, records in rows.items():
+        yield kind, to_record_batch(records, KINDS[kind])
