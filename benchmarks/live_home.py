@@ -25,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import confluent_kafka
 import numpy as np
@@ -33,7 +33,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from processes import ROOT, end_cleanly
 
 from thingbeam.io.kafka.clients import END, offsets_at
-from thingbeam.runners.stack import Stack
+from thingbeam.runners.stack import running
+from thingbeam.runners.stack.components.flink import Flink
+from thingbeam.runners.stack.components.kafka import Kafka
 
 sys.path.append(str(ROOT / "tests"))
 from kafka_running import committed
@@ -45,6 +47,7 @@ _BACKLOG_S = 600.0
 _EACH_S = 100.0
 _WARM_S, _LAST_S, _STEP_S = 5.0, 5.0, 0.01
 _PATIENCE_S = 900.0
+_HEAP_MB, _MANAGED_MB = 1024, 512
 
 
 class Live(NamedTuple):
@@ -145,20 +148,16 @@ class Home(NamedTuple):
 
 
 @contextlib.contextmanager
-def home(folder: Path, parallelism: int) -> Iterator[Home]:
+def home(folder: Path, backend: Literal["hashmap", "rocksdb"]) -> Iterator[Home]:
     """A broker and a cluster, until the block ends."""
-    environment = os.environ | {"THINGBEAM_STACK": str(folder), "PYTHONPATH": str(ROOT / "src")}
-    stack = [sys.executable, "-m", "thingbeam.runners.cli", "stack"]
-    subprocess.run([*stack, "up", "kafka", "flink"], check=True, cwd=ROOT, env=environment, capture_output=True)
-    try:
-        yield Home(environment, Stack(folder).uri("kafka").partition("://")[2])
-    finally:
-        subprocess.run([*stack, "down"], check=True, cwd=ROOT, env=environment, capture_output=True)
+    with running(folder, Kafka(), Flink(heap=_HEAP_MB, managed=_MANAGED_MB, backend=backend)) as stack:
+        environment = os.environ | {"THINGBEAM_STACK": str(folder), "PYTHONPATH": str(ROOT / "src")}
+        yield Home(environment, stack.uri("kafka").partition("://")[2])
 
 
-def measure(rate: float, seconds: float, parallelism: int, every: str) -> Live:
+def measure(rate: float, seconds: float, parallelism: int, every: str, backend: Literal["hashmap", "rocksdb"]) -> Live:
     """All of it."""
-    with tempfile.TemporaryDirectory() as place, home(Path(place) / "stack", parallelism) as found:
+    with tempfile.TemporaryDirectory() as place, home(Path(place) / "stack", backend) as found:
         found.topics()
         begin = time.time() - _BACKLOG_S
         sending = (str(Path(__file__).resolve()), "--send", found.servers, "--rate", str(rate), "--begin", str(begin))
@@ -253,6 +252,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of which the latency is measured (default 30)")
     parser.add_argument("--parallelism", type=int, default=2, help="tasks of each step (default 2)")
     parser.add_argument("--provisional-every", default="400ms", help="see `thingbeam run home` (default 400ms)")
+    parser.add_argument("--backend", default="rocksdb", choices=("hashmap", "rocksdb"), help="of Flink's state")
     parser.add_argument("--output", type=Path, help="file for the figures as JSON")
     parser.add_argument("--send", help=argparse.SUPPRESS)
     parser.add_argument("--begin", type=float, default=0.0, help=argparse.SUPPRESS)
@@ -261,7 +261,7 @@ def main() -> None:
     if given.send:
         send(given.send, given.rate, given.begin)
         return
-    found = measure(given.rate, given.seconds, given.parallelism, given.provisional_every)
+    found = measure(given.rate, given.seconds, given.parallelism, given.provisional_every, given.backend)
     print(
         f"{found.backlog:,} events behind and {found.rate:,.0f}/s more: first commit after {found.start_s:.1f} s, "
         f"caught up {found.caught_up_s:.1f} s later, {found.sustained:,.0f} events/s; then to the first session with "

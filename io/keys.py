@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
-from thingbeam.io.files.times import time_text
+from thingbeam.io.files.times import time_text, time_texts
 from thingbeam.schemas.keys import KEY_FIELDS, key_of
 
 __all__ = ["key_text", "key_texts"]
@@ -39,11 +39,11 @@ def key_texts(batch: pa.RecordBatch, record: type[Any]) -> list[bytes]:
     Raises:
         KeyError: a type that has none.
     """
-    columns = []
+    columns: list[list[Any]] = []
     for name in KEY_FIELDS[record]:
         column = batch.column(name)
         if pa.types.is_timestamp(column.type):
-            columns.append([time_text(micros) for micros in column.cast(pa.int64()).to_pylist()])
+            columns.append(time_texts(column))
         else:
             columns.append(column.to_pylist())
-    return [_ENCODER.encode(key) for key in zip(*columns, strict=True)]
+    return _ENCODER.encode_lines(zip(*columns, strict=True)).splitlines()

@@ -37,6 +37,9 @@ KINDS: Final = tuple(kind.name for kind in RECORDS)
 """What the names of the files begin with, and those of topics end with."""
 
 
+_MINUTE_S: Final = 60.0
+
+
 class HomeSettings(NamedTuple):
     """What the home application is asked to do.
 
@@ -61,6 +64,8 @@ class HomeSettings(NamedTuple):
     retention: Duration = "35d"
     hold_until: int | None = None
     provisional: Duration | None = None
+    provisional_within: Duration | None = None
+    """None: the allowed lateness and a minute. An older event that is not late is one of a backlog."""
     shards: int = 12
     context: Context = Context()
     limits: Limits = Limits()
@@ -106,6 +111,7 @@ class HomeJob:
             shards=settings.shards,
             allowed_lateness=settings.allowed_lateness,
             provisional=settings.provisional,
+            provisional_within=_within(settings),
             batches=True,
         )
 
@@ -271,3 +277,9 @@ def _count_refused(letters: Any, number: int) -> Any:
 
 def _late_rows(name: str, batch: EventBatch) -> tuple[str, pa.RecordBatch]:
     return name, to_record_batch(batch.to_events(), Event)
+
+
+def _within(settings: HomeSettings) -> Duration:
+    if settings.provisional_within is not None:
+        return settings.provisional_within
+    return micros_of_duration(settings.allowed_lateness, "allowed_lateness") / 1e6 + _MINUTE_S

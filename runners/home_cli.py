@@ -136,6 +136,10 @@ def _option(section: str, *names: str, **details: Any) -> Callable[[Any], Any]:
 @_option("Results", "--provisional-every", default="1s", show_default=True, metavar="LENGTH", help=(
     "With --revisions all: how often, by the clock, provisional rows of what changed are written."
 ))  # fmt: skip
+@_option("Results", "--provisional-within", metavar="LENGTH", help=(
+    "How far behind the clock an event may be to make provisional rows: a backlog makes none. "
+    "[default: the allowed lateness and a minute]"
+))  # fmt: skip
 @_option("Running", "--runner", default="direct", show_default=True, metavar="NAME", help=(
     "Engine: direct (embedded, for input that ends), prism (embedded, for streams too: one is started where "
     "--job_endpoint names none), flink, spark, dataflow or portable."

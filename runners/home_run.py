@@ -39,8 +39,15 @@ from thingbeam.transforms.rules import Period
 
 __all__ = ["run"]
 
-_LENGTHS: Final = ("session_gap", "allowed_lateness", "dedupe_horizon", "hold", "provisional_every")
-_ABOVE_0: Final = frozenset({"session_gap", "provisional_every"})
+_LENGTHS: Final = (
+    "session_gap",
+    "allowed_lateness",
+    "dedupe_horizon",
+    "hold",
+    "provisional_every",
+    "provisional_within",
+)
+_ABOVE_0: Final = frozenset({"session_gap", "provisional_every", "provisional_within"})
 _PRISM: Final = "prism"
 
 Given = Mapping[str, Any]
@@ -244,6 +251,7 @@ def _job(given: Given) -> HomeJob:
         hold=given["hold"],
         hold_until=_checked("until", given["until"], micros_of, "; write it like 2007-05-01T00:00:00Z"),
         provisional=given["provisional_every"] if given["revisions"] == "all" else None,
+        provisional_within=given["provisional_within"],
         shards=given["shards"],
         context=Context(home_id=given["home_id"]),
     )

@@ -141,6 +141,7 @@ class _OneStep(beam.PTransform[Any, Any]):
         *more: str,
         hold_until: int | None = None,
         provisional: int = 0,
+        provisional_within: int | None = None,
     ) -> tuple[Any, ...]:
         """The wanted results, then the late events and the dead letters."""
         distinct = wanted == DISTINCT
@@ -155,7 +156,7 @@ class _OneStep(beam.PTransform[Any, Any]):
         else:
             step = ExactPass(history, self._pace, emit_distinct=distinct)
             if provisional:
-                step = ProvisionalPass(history, self._pace, provisional)
+                step = ProvisionalPass(history, self._pace, provisional, provisional_within)
             passed = sharded | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         records = {ACTIVITIES: Activity, SESSIONS: Session, USAGE: Usage}
         given = [self._as_asked(passed[tag], tag, records.get(tag, Event)) for tag in (wanted, *more, LATE)]
@@ -200,6 +201,8 @@ class DeviceHistory(_OneStep):
         hold_until: for bounded input, microseconds since 1970 up to which values are held.
         provisional: for endless input, how often in processing time to give provisional rows of what changed (`final`
             is false), which final rows replace or tombstones take back; None gives final rows only.
+        provisional_within: how far behind the clock an event may be to make provisional rows; None for any. What a
+            backlog holds is final soon enough, and its provisional rows would only make it last longer.
         options: see `StepOptions`.
 
     Raises:
@@ -216,10 +219,12 @@ class DeviceHistory(_OneStep):
         retention: Duration = "35d",
         hold_until: int | None = None,
         provisional: Duration | None = None,
+        provisional_within: Duration | None = None,
         **options: Unpack[StepOptions],
     ) -> None:
         super().__init__(**options)
         self._provisional = 0 if provisional is None else _positive(provisional, "provisional")
+        self._within = None if provisional_within is None else _positive(provisional_within, "provisional_within")
         self._hold_until = hold_until
         self._history = History(
             deduplicate=_deduplicate(horizon, self._pace),
@@ -232,8 +237,13 @@ class DeviceHistory(_OneStep):
         """Work everything out in one stateful step."""
         kinds = (ACTIVITIES, SESSIONS, USAGE)
         found = self._through(
-            events, self._history, *kinds, hold_until=self._hold_until, provisional=self._provisional
-        )  # fmt: skip
+            events,
+            self._history,
+            *kinds,
+            hold_until=self._hold_until,
+            provisional=self._provisional,
+            provisional_within=self._within,
+        )
         return HistoryResults(*found)
 
 

@@ -17,6 +17,7 @@ from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateS
 from apache_beam.utils.timestamp import Timestamp
 
 from thingbeam.schemas.batch import ROW, EventBatch
+from thingbeam.transforms.columns.closing import END_OF_TIME
 from thingbeam.transforms.columns.history import History, HistoryState, Slice
 from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState
 from thingbeam.transforms.columns.published import Published
@@ -40,6 +41,7 @@ class ProvisionalPass(SlicePass):
         history: the rules.
         pace: slices and lateness.
         every: microseconds of processing time.
+        within: microseconds by which a row may be behind the clock to be shown; None for any.
     """
 
     FRESH = BagStateSpec("fresh", BytesCoder())
@@ -50,8 +52,9 @@ class ProvisionalPass(SlicePass):
     WAKE = TimerSpec("wake", TimeDomain.WATERMARK)
     TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
 
-    def __init__(self, history: History, pace: Pace, every: int) -> None:
+    def __init__(self, history: History, pace: Pace, every: int, within: int | None = None) -> None:
         super().__init__(history, pace)
+        self._within = within
         self._provisional = Provisional(history)
         self._every = every
 
@@ -107,12 +110,14 @@ class ProvisionalPass(SlicePass):
             state = _recalled(stand, history, published, shown)
             bags = (w0, w1, w2, w3, w4, w5, w6, w7)
             waiting = [EventBatch.decode(encoded) for bag in bags for encoded in bag.read()]
-            self._provisional.catch_up(state, [_without(waiting, batches)])
+            self._provisional.tell(state, [_without(waiting, batches)])
         closed = read_clock(clock).closed
         # What the exact pass has taken by now needs no preview.
         batches = [batch.take(batch.rows[batch.rows["time"] >= closed]) for batch in batches]
         now = time.time_ns() // 1000
-        yield from _named(self._provisional.tick(state, batches, closed, now), f"p{name_of_time(now)}-s{shard:05d}")
+        since = -END_OF_TIME if self._within is None else now - self._within
+        results = self._provisional.tick(state, batches, closed, now, since)
+        yield from _named(results, f"p{name_of_time(now)}-s{shard:05d}")
         if added := state.published.encode_added():
             published.add(added)
         stand.write(msgspec.msgpack.encode(_Stand(token=_MEMORY.leave(state), revision=state.revision)))

@@ -17,11 +17,10 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from thingbeam.io.files.batches import check_batch
-from thingbeam.io.files.times import FIRST_MICROS, LAST_MICROS, time_text, timestamp_of
+from thingbeam.io.files.times import FIRST_MICROS, LAST_MICROS, time_text, time_texts, timestamp_of
 from thingbeam.schemas.fields import Field, RecordType, fields_of
 
 __all__ = ["decode_json_lines", "encode_json_line", "encode_json_lines"]
@@ -68,28 +67,14 @@ def _row_type(record_type: type) -> Callable[..., msgspec.Struct]:
 
 def _column(column: pa.Array, field: Field) -> list[Any]:
     if field.type == "timestamp":
-        return _times(column)
-    values: list[Any] = column.to_pylist()
+        return time_texts(column)
     if field.type == "map_of_double":
         empty: dict[str, float] = {}
-        return [dict(sorted(pairs)) if pairs else empty for pairs in values]
+        if column.offsets[0] == column.offsets[-1]:
+            return [empty] * len(column)
+        return [dict(sorted(pairs)) if pairs else empty for pairs in column.to_pylist()]
+    values: list[Any] = column.to_pylist()
     return values
-
-
-def _times(column: pa.Array) -> list[str | None]:
-    # Times repeat within a batch (the periods of usage), so each is written once; Arrow's own text form, of times
-    # without a zone, is by far the fastest to be had.
-    encoded = column.dictionary_encode()
-    micros = encoded.dictionary.cast(pa.int64()).to_numpy()
-    texts = np.empty(len(micros) + 1, object)
-    whole, milli = micros % 1_000_000 == 0, micros % 1_000 == 0
-    for unit, of_unit in (("s", whole), ("ms", milli & ~whole), ("us", ~milli)):
-        at = np.flatnonzero(of_unit)
-        if len(at):
-            plain = pa.array(micros[at]).cast(pa.timestamp("us")).cast(pa.timestamp(unit)).cast(pa.string())
-            texts[at] = [text[:10] + "T" + text[11:] + "Z" for text in plain.to_pylist()]
-    times: list[str | None] = texts[encoded.indices.fill_null(len(micros)).to_numpy()].tolist()
-    return times
 
 
 def encode_json_line(record: tuple[Any, ...]) -> bytes:

@@ -7,7 +7,7 @@ of like size are merged: as in a log-structured merge tree, every row is copied 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 

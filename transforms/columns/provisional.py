@@ -10,7 +10,7 @@ What a call costs goes with its rows, not with the devices that the shard knows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,9 +39,10 @@ class ProvisionalState:
         fork: the devices that spoke after the exact pass's stand, as they stand by what they said.
         heard: for each of these devices (its mixed word), the time of its last event.
         lexicon: the texts that the fork and the exact state refer to.
+        untold: rows that the fork does not know of yet.
     """
 
-    __slots__ = ("_begun", "_ground", "exact", "fork", "heard", "lexicon", "published", "revision")
+    __slots__ = ("_begun", "_ground", "exact", "fork", "heard", "lexicon", "published", "revision", "untold")
 
     def __init__(self, exact: HistoryState, published: Published, revision: int = 0) -> None:
         self.exact = exact
@@ -50,6 +51,7 @@ class ProvisionalState:
         self.fork = Devices()
         self.heard: dict[int, int] = {}
         self.lexicon = Lexicon()
+        self.untold: list[EventBatch] = []
         self._ground: Part | None = None
         self._begun: Words | None = None
 
@@ -58,7 +60,9 @@ class ProvisionalState:
         """About how many bytes it takes."""
         lexicon = self.lexicon
         texts = 2 * 200 * (len(lexicon.ids) + len(lexicon.texts) + len(lexicon.series))
-        return bytes_of(self.exact.rules) + self.fork.nbytes + self.published.nbytes + 100 * len(self.heard) + texts
+        untold = sum(batch.nbytes for batch in self.untold)
+        held = bytes_of(self.exact.rules) + self.fork.nbytes + self.published.nbytes
+        return held + 100 * len(self.heard) + texts + untold
 
     def ground(self) -> Part:
         """The exact state, by device; the lexicon knows its texts from then on."""
@@ -90,7 +94,7 @@ class Provisional(NamedTuple):
     history: History
 
     def tick(
-        self, state: ProvisionalState, batches: Iterable[EventBatch], closed: int, now: int
+        self, state: ProvisionalState, batches: Iterable[EventBatch], closed: int, now: int, since: int = _NEVER
     ) -> dict[str, pa.RecordBatch]:
         """Take rows that came since the last call, and give the results that they change, as they stand.
 
@@ -99,10 +103,21 @@ class Provisional(NamedTuple):
             batches: rows that wait for the exact pass.
             closed: where the exact pass stands; what was over by then is final.
             now: microseconds of processing time, for the revision.
+            since: rows before it, microseconds of event time, give no results by themselves.
         """
-        found: dict[str, list[pa.RecordBatch]] = {}
         state.revision = max(state.revision + 1, state.exact.revision + 1, now)
-        for told in self._told(state, batches):
+        batch = EventBatch.concatenate(batches)
+        old = batch.rows["time"] < since
+        if old.any():
+            self.tell(state, [batch.take(batch.rows[old])])
+            batch = batch.take(batch.rows[~old])
+        if not len(batch):
+            return {}
+        untold, state.untold = state.untold, []
+        for told in self._told(state, untold):
+            self._take(state, told)
+        found: dict[str, list[pa.RecordBatch]] = {}
+        for told in self._told(state, [batch]):
             for kind, rows in self._shown(state, told):
                 rows = _not_final(kind, rows, closed)
                 if rows.num_rows:
@@ -113,15 +128,14 @@ class Provisional(NamedTuple):
             state.published.add(kind, rows, state.begun(self.history))
         return results
 
-    def catch_up(self, state: ProvisionalState, batches: Iterable[EventBatch]) -> None:
-        """Take rows that wait, and whose results went out before the fork was forgotten.
+    def tell(self, state: ProvisionalState, batches: Iterable[EventBatch]) -> None:
+        """Take rows that wait, and whose results are out, or are not to go out.
 
         Args:
-            state: of the shard's provisional pass, without a fork; it is changed.
-            batches: the rows.
+            state: of the shard's provisional pass; it is changed.
+            batches: the rows; they are looked at when others give results.
         """
-        for told in self._told(state, batches):
-            self._take(state, told)
+        state.untold += [batch for batch in batches if len(batch)]
 
     def settle(self, state: ProvisionalState, done: Slice, until: int) -> dict[str, pa.RecordBatch]:
         """After a step of the exact pass: tombstones of what was published and is not so.
@@ -132,6 +146,8 @@ class Provisional(NamedTuple):
             until: where the exact pass stands.
         """
         state.advanced()
+        waiting = (batch.take(batch.rows[batch.rows["time"] >= until]) for batch in state.untold)
+        state.untold = [batch for batch in waiting if len(batch)]
         heard = {word: time for word, time in state.heard.items() if time >= until}
         if len(heard) < len(state.heard):
             state.heard = heard

@@ -76,7 +76,9 @@ class Published:
         """
         words = key_words(kind, batch)
         known = self._known
-        at = np.array([n for n in np.flatnonzero(~_among(words, begun)).tolist() if int(words[n]) not in known], np.int64)
+        at = np.array(
+            [n for n in np.flatnonzero(~_among(words, begun)).tolist() if int(words[n]) not in known], np.int64
+        )
         if len(at):
             self._hold(kind, _Rows(words[at], batch.take(pa.array(at))))
             self._added.setdefault(kind, []).append(self._rows[kind][-1].batch)

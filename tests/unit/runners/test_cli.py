@@ -126,6 +126,7 @@ SEE = "See thingbeam run home --help"
         ({"session-gap": ""}, [], f"--session-gap: '' {NO_LENGTH}"),
         ({"session-gap": "0s"}, [], "--session-gap: it must be above 0"),
         ({"provisional-every": "0s"}, [], "--provisional-every: it must be above 0"),
+        ({"provisional-within": "0s"}, [], "--provisional-within: it must be above 0"),
         ({"allowed-lateness": "soon"}, [], f"--allowed-lateness: 'soon' {NO_LENGTH}"),
         ({"dedupe-horizon": "1 year"}, [], f"--dedupe-horizon: '1 year' {NO_LENGTH}"),
         ({"hold": "1"}, [], f"--hold: '1' {NO_LENGTH}"),
@@ -313,7 +314,7 @@ def test_help_of_home_names_every_option_under_a_heading(shell: Shell) -> None:
     said = shell("run", "home", "--help").out
     names = {"input", "output", "overwrite", "format", "compression", "timezone", "timezones", "home-id", "session-gap"}
     names |= {"period", "capabilities", "hold", "until", "allowed-lateness", "dedupe-horizon", "revisions", "runner"}
-    names |= {"provisional-every", "shards", "account", "relaunch"}
+    names |= {"provisional-every", "provisional-within", "shards", "account", "relaunch"}
     assert set(re.findall(r"^  --([\w-]+)", said, re.MULTILINE)) == names
     assert [line for line in said.splitlines() if re.fullmatch(r"[A-Z][\w ]+:", line)] == [
         "Input and output:", "Homes:", "Results:", "Running:", "Help:",

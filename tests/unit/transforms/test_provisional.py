@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from apache_beam.utils.timestamp import Timestamp
 from comparison import SECOND, history
 from golden_state import FOLDER
 from streams import random_stream, role_of, zone_name
-from thingbeam.schemas import Event, EventBatch, from_record_batch
+from thingbeam.schemas import Event, EventBatch, Session, from_record_batch
 from thingbeam.schemas.keys import key_of
 from thingbeam.transforms import provisional
 from thingbeam.transforms.columns.published import KINDS
@@ -70,8 +71,9 @@ class Timer:
 class Shard:
     """One key of the step, with cells that are its own."""
 
-    def __init__(self) -> None:
-        self.step = ProvisionalPass(history("1h"), Pace(lateness=LATENESS_S * SECOND, backlog=60 * SECOND), 1_000_000)
+    def __init__(self, within: int | None = None) -> None:
+        pace = Pace(lateness=LATENESS_S * SECOND, backlog=60 * SECOND)
+        self.step = ProvisionalPass(history("1h"), pace, 1_000_000, within)
         self.cells: dict[str, Any] = {name: Cell() for name in ("clock", "history", "stand", "shown")}
         self.cells |= {name: Bag() for name in ("fresh", "published", *BAGS)}
         self.timer, self.tick = Timer(), Timer()
@@ -181,3 +183,37 @@ def test_what_an_earlier_release_had_shown_is_taken_back(memory: Memory[Any]) ->
     assert min(row.revision for row in found) > 1_000_050
     assert not shard.cells["shown"].read()
     assert not shard.cells["published"].read()
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_what_is_far_behind_the_clock_is_not_shown_and_yet_counts(forgets: bool, memory: Memory[Any]) -> None:
+    now = time.time()
+
+    def light(ago: float, value: str = "on") -> Event:
+        return Event.of(f"e{ago}", Timestamp(now - ago), "lamp", "switch", "switch", value)
+
+    shard = Shard(within=120 * SECOND)
+    shard.come(light(600), light(500))
+    assert shard.show() == []
+    if forgets:
+        forget(memory)
+    shard.come(light(119))
+    shown = shard.show()
+    [session] = [row for row in shown if isinstance(row, Session)]
+    assert (session.count, session.start) == (3, Timestamp(now - 600))
+    shard.come(light(121, "off"))
+    assert shard.show() == []
+    found = shard.watermark(1 << 61)
+    [session] = [row for row in found if isinstance(row, Session)]
+    assert (session.count, session.final) == (4, True)
+
+
+def test_a_long_backlog_is_not_kept_twice(memory: Memory[Any]) -> None:
+    shard = Shard(within=SECOND)
+    for at in range(0, 100 * 60, 60):
+        shard.come(Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", "on"))
+        shard.show()
+        shard.watermark(at * SECOND)
+    [(state, _)] = memory._held.values()
+    assert sum(map(len, state.untold)) <= 3
+    assert not state.heard

@@ -35,10 +35,14 @@ def by_device(rules: Rules) -> dict[int, Device]:
     for name, rule in rules.items():
         if not rule:
             continue
-        plain = [field for field in sorted(rule) if field not in ("until", "edge") and not field.startswith(("live", "sec"))]
+        plain = [
+            field for field in sorted(rule) if field not in ("until", "edge") and not field.startswith(("live", "sec"))
+        ]
         spent: dict[int, list[Any]] = {}
         if "seconds_of" in rule:
-            for of, *rest in zip(*(rule[field].tolist() for field in ("seconds_of", "seconds_state", "seconds")), strict=True):
+            for of, *rest in zip(
+                *(rule[field].tolist() for field in ("seconds_of", "seconds_state", "seconds")), strict=True
+            ):
                 spent.setdefault(of, []).append(tuple(rest))
         words = mix(rule["device_high"], rule["device_low"]).tolist()
         for at, (word, *row) in enumerate(zip(words, *(rule[field].tolist() for field in plain), strict=True)):
@@ -90,7 +94,7 @@ def test_parts_upon_parts_are_as_one_state(seed: int) -> None:
         source = rng.choice(known)
         part = source.take(array(wanted))
         devices.put(part, array(wanted))
-        over |= dict.fromkeys(wanted, {}) | by_device(part)
+        over |= {key: {} for key in wanted} | by_device(part)
         if rng.random() < 0.2:
             kept = rng.sample(everyone, rng.randint(0, len(everyone)))
             devices.keep(array(kept))

@@ -48,9 +48,7 @@ def fresh(exact: HistoryState | None = None) -> ProvisionalState:
     return ProvisionalState(exact or HistoryState(), Published())
 
 
-def run(
-    events: list[Event], period: str, rng: random.Random, look: Any = None
-) -> tuple[Sink, ProvisionalState, int]:
+def run(events: list[Event], period: str, rng: random.Random, look: Any = None) -> tuple[Sink, ProvisionalState, int]:
     """Events as they arrive, some at a time; the exact pass follows by the slack, the provisional one at once.
 
     Now and then the worker is another one, and has only what was encoded, and the rows that wait.
@@ -72,7 +70,7 @@ def run(
             rng.shuffle(kept)
             known = HistoryState.decode(state.exact.encode())
             state = ProvisionalState(known, Published.decode(kept), state.revision)
-            live.catch_up(state, [EventBatch.from_events(waiting, zone_name)])
+            live.tell(state, [EventBatch.from_events(waiting, zone_name)])
         waiting += came
         seen += came
         newest = max(newest, *(event.event_time.micros for event in came))
@@ -163,7 +161,7 @@ def test_in_order_the_provisional_rows_are_what_is_so(seed: int) -> None:
 
 def test_a_washer_that_runs_is_shown_running_and_then_done() -> None:
     def machine(at: float, state: str) -> Event:
-            return Event.of(f"e{at}", Timestamp(at), "washer", "washerOperatingState", "machineState", state)
+        return Event.of(f"e{at}", Timestamp(at), "washer", "washerOperatingState", "machineState", state)
 
     live, state = Provisional(history("1h")), fresh()
     found = live.tick(state, [EventBatch.from_events([machine(100, "run")])], 0, 1)

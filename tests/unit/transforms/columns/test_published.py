@@ -152,7 +152,11 @@ def test_what_version_1_wrote_is_read() -> None:
     published = Published.decode([(FOLDER / "provisional.v1.bin").read_bytes()])
     assert (len(published), published.newest) == (33, 1_000_050)
     taken_back = published.settle({}, NOTHING, 1 << 60, 2_000_000)
-    assert {kind: batch.num_rows for kind, batch in taken_back.items()} == {"sessions": 13, "usage": 18, "activities": 2}
+    assert {kind: batch.num_rows for kind, batch in taken_back.items()} == {
+        "sessions": 13,
+        "usage": 18,
+        "activities": 2,
+    }
     for kind, batch in taken_back.items():
         for row in from_record_batch(batch, KINDS[kind]):
             assert (row.final, row.deleted, row.revision) == (True, True, 2_000_000)
