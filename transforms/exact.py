@@ -6,6 +6,7 @@ worked on when the watermark is past its end by the allowed lateness. Only then 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -55,7 +56,6 @@ NamedBatch = tuple[str, pa.RecordBatch]
 _BAGS: Final = 8
 _MAX_ROWS: Final = 1 << 17
 _SECOND: Final = 1_000_000
-_BEHIND: Final = 3600 * _SECOND
 # As long as values are carried by default. A shard that forgot sooner would take a late row, or a repeat of one that it
 # has counted, for the first of all.
 _KEPT: Final = 35 * 86_400 * _SECOND
@@ -67,8 +67,8 @@ class Pace(NamedTuple):
     Attributes:
         lateness: microseconds that the watermark must be past a slice before it is closed.
         slice: microseconds; it divides 15 minutes.
-        backlog: microseconds; how far time advances at once while it is more than an hour behind the clock. Every step
-            costs the reading and writing of a shard's state, and what happened long ago is in no such hurry.
+        backlog: microseconds; how far time advances at once at most, while it is behind the clock. Every step costs the
+            reading and writing of a shard's state, and what happened long ago is in no such hurry.
     """
 
     lateness: int = 60 * _SECOND
@@ -96,16 +96,19 @@ class Pace(NamedTuple):
     def wake(self, number: int, now: int) -> int:
         """The slice at whose beginning to look at what is to be done from the beginning of another.
 
+        A result waits for at most half as long as it is overdue by then.
+
         Args:
             number: of the slice before which something is to be done.
             now: microseconds of the clock.
 
-        >>> Pace().wake(3, 0), Pace().wake(3, 2 * 3600 * 1_000_000)
-        (3, 15)
+        >>> minutes = 60 * 1_000_000
+        >>> [Pace().wake(3, now * minutes) for now in (4, 9, 10, 14, 120)]
+        [3, 3, 3, 5, 15]
         """
-        if now - number * self.slice < _BEHIND:
-            return number
-        step = self.backlog // self.slice
+        overdue = now - number * self.slice - self.lateness
+        steps = _divisors(self.backlog // self.slice)
+        step = max((step for step in steps if 2 * step * self.slice <= overdue), default=1)
         return -(-number // step) * step
 
 
@@ -369,6 +372,11 @@ class ExactPass(SlicePass):
         """Close every slice that the watermark is past, by the time at which the timer fired."""
         bags = (w0, w1, w2, w3, w4, w5, w6, w7)
         yield from self._advance(shard, fired, clock, HistoryCell(history), bags, timer)
+
+
+@functools.cache
+def _divisors(number: int) -> tuple[int, ...]:
+    return tuple(divisor for divisor in range(1, number + 1) if not number % divisor)
 
 
 def read_clock(clock: Any) -> _Clock:

@@ -95,8 +95,9 @@ class StepOptions(TypedDict, total=False):
         shards: the unit of parallel work (12); the same as long as there is state.
         allowed_lateness: by how much the watermark must be past a slice before it is closed (60 s).
         slice_length: the step in which event time advances (60 s); it divides 15 minutes.
-        backlog_slice: the step while event time is more than an hour behind the clock (15 minutes): old data is in no
-            hurry, and each step costs the reading and writing of a shard's state. A multiple of `slice_length`.
+        backlog_slice: the longest step while event time is behind the clock (15 minutes): old data is in no hurry, and
+            each step costs the reading and writing of a shard's state. A step takes at most half of how far it is
+            behind. A multiple of `slice_length`.
     """
 
     zones: HomeZones | None

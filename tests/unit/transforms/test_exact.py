@@ -415,14 +415,13 @@ def test_a_step_that_is_no_multiple_of_a_slice(backlog_s: int) -> None:
 
 
 @given(st.integers(-100, 100_000), st.integers(0, 200_000))
-def test_live_slices_wake_by_themselves_and_old_ones_together(number: int, now_minute: int) -> None:
+def test_live_slices_wake_by_themselves_and_old_ones_more_of_them_together(number: int, now_minute: int) -> None:
     pace = Pace()
     wake = pace.wake(number, now_minute * 60 * SECOND)
-    if now_minute - number < 60:
-        assert wake == number
-    else:
-        assert wake % 15 == 0
-        assert 0 <= wake - number < 15
+    overdue = now_minute - number - 1
+    step = 15 if overdue >= 30 else 5 if overdue >= 10 else 3 if overdue >= 6 else 1
+    assert wake % step == 0
+    assert 0 <= wake - number < step
 
 
 def test_a_row_of_long_ago_waits_for_its_quarter_of_an_hour() -> None:
