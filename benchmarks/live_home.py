@@ -4,10 +4,10 @@
     python benchmarks/live_home.py [--rate 5000] [--parallelism 2] [--provisional-every 400ms] [--seconds 30]
 
 A broker with 8 partitions, a Flink cluster of one TaskManager, and a process that sends, all on this machine's cores.
-Ten minutes of events (`--backlog`) are there when the job is sent, and go on coming at the rate: it has caught up when what is not
-committed is less than two seconds of them; a checkpoint, and so a commit, comes each second. From then on an event's
-latency is from the broker's append of it to the append of the first revision of a session that contains it. Every
-device sends an event each 100 s.
+Ten minutes of events (`--backlog`) are there when the job is sent, and go on coming at the rate: it has caught up when
+what is not committed is less than two seconds of them; a checkpoint, and so a commit, comes each second. From then on
+an event's latency is from the broker's append of it to the append of the first revision of a session that contains it.
+Every device sends an event each 100 s.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def home(folder: Path, backend: Literal["hashmap", "rocksdb"]) -> Iterator[Home]
         yield Home(environment, stack.uri("kafka").partition("://")[2])
 
 
-def measure(rate: float, backlog_s: float, seconds: float, parallelism: int, every: str, backend: Literal["hashmap", "rocksdb"]) -> Live:
+def measure(
+    rate: float, backlog_s: float, seconds: float, parallelism: int, every: str, backend: Literal["hashmap", "rocksdb"]
+) -> Live:
     """All of it."""
     with tempfile.TemporaryDirectory() as place, home(Path(place) / "stack", backend) as found:
         found.topics()

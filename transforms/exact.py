@@ -126,6 +126,10 @@ class _Clock(msgspec.Struct, array_like=True):
     """The slices that have rows waiting, by number."""
     latest: int = -END_OF_TIME
     """The newest row that was in time."""
+    recent: int = -END_OF_TIME
+    """Of the provisional pass: when, by the clock, a row came that was not far behind it."""
+    untold: bool = False
+    """Of the provisional pass: whether rows wait that its fork does not know of."""
 
 
 _CLOCK: Final = msgspec.msgpack.Decoder(_Clock)

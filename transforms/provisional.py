@@ -28,6 +28,8 @@ from thingbeam.transforms.sharding import ShardedBatch
 __all__ = ["ProvisionalPass"]
 
 _WHOLE: Final = np.dtype(("V", ROW.itemsize))
+_SECOND: Final = 1_000_000
+_LULL: Final = 10 * _SECOND
 
 
 class ProvisionalPass(SlicePass):
@@ -77,11 +79,12 @@ class ProvisionalPass(SlicePass):
         """Let rows wait, and be looked at soon."""
         accepted: list[EventBatch] = []
         yield from self._accept(element, clock, (w0, w1, w2, w3, w4, w5, w6, w7), timer, accepted)
+        now = time.time_ns() // 1000
         for batch in accepted:
-            # An earlier tick that is still to come stays: on the grid of ticks, the next is the same for all rows.
-            fresh.add(batch.encode())
-            now = time.time_ns() // 1000
-            tick.set(Timestamp(micros=(now // self._every + 1) * self._every))
+            if not self._is_backlog(batch, clock, now):
+                # An earlier tick that is still to come stays: on the grid of ticks, the next is the same for all rows.
+                fresh.add(batch.encode())
+                tick.set(Timestamp(micros=(now // self._every + 1) * self._every))
 
     @on_timer(TICK)
     def show(
@@ -106,12 +109,16 @@ class ProvisionalPass(SlicePass):
         batches = [EventBatch.decode(encoded) for encoded in fresh.read()]
         fresh.clear()
         state = _MEMORY.take(_read_stand(stand).token)
-        if state is None:
-            state = _recalled(stand, history, published, shown)
+        stood = read_clock(clock)
+        if state is None or stood.untold:
+            state = _recalled(stand, history, published, shown) if state is None else state.without_fork()
             bags = (w0, w1, w2, w3, w4, w5, w6, w7)
             waiting = [EventBatch.decode(encoded) for bag in bags for encoded in bag.read()]
             self._provisional.tell(state, [_without(waiting, batches)])
-        closed = read_clock(clock).closed
+            if stood.untold:
+                stood.untold = False
+                clock.write(msgspec.msgpack.encode(stood))
+        closed = stood.closed
         # What the exact pass has taken by now needs no preview.
         batches = [batch.take(batch.rows[batch.rows["time"] >= closed]) for batch in batches]
         now = time.time_ns() // 1000
@@ -145,7 +152,6 @@ class ProvisionalPass(SlicePass):
     ) -> Iterator[Any]:
         """Close slices; then take back what was shown and is not so."""
         state = _MEMORY.take(_read_stand(stand).token)
-        # What the fork was is asked when there is something to show: it follows from the rows that wait then.
         forked = state is not None
         if state is None:
             state = _recalled(stand, history, published, shown)
@@ -167,8 +173,32 @@ class ProvisionalPass(SlicePass):
             published.clear()
             if len(state.published):
                 published.add(state.published.encode())
-        token = _MEMORY.leave(state) if forked else b""
-        stand.write(msgspec.msgpack.encode(_Stand(token=token, revision=state.revision)))
+        if not forked:
+            stood = read_clock(clock)
+            # What the fork was is asked when there is something to show: it follows from the rows that wait then.
+            stood.untold = True
+            clock.write(msgspec.msgpack.encode(stood))
+        stand.write(msgspec.msgpack.encode(_Stand(token=_MEMORY.leave(state), revision=state.revision)))
+
+    def _is_backlog(self, batch: EventBatch, clock: Any, now: int) -> bool:
+        """Whether all that comes is too far behind the clock to be shown, so that a look would be for nothing.
+
+        Where only some of it is, all is looked at: the fork would else be made anew for each look.
+        """
+        if self._within is None:
+            return False
+        stood = read_clock(clock)
+        if int(batch.rows["time"].max()) >= now - self._within:
+            if stood.recent < now - _SECOND:
+                stood.recent = now
+                clock.write(msgspec.msgpack.encode(stood))
+            return False
+        if stood.recent > now - _LULL:
+            return False
+        if not stood.untold:
+            stood.untold = True
+            clock.write(msgspec.msgpack.encode(stood))
+        return True
 
 
 class _Stand(msgspec.Struct, array_like=True):

@@ -83,6 +83,10 @@ class ProvisionalState:
             self._begun = begun_words(self.exact, history.usage.period if history.usage else _QUARTER)
         return self._begun
 
+    def without_fork(self) -> ProvisionalState:
+        """The same, of which no row is told yet."""
+        return ProvisionalState(self.exact, self.published, self.revision)
+
     def advanced(self) -> None:
         """The exact state is another one now."""
         self._ground = self._begun = None

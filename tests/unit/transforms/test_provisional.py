@@ -58,6 +58,20 @@ class Bag:
         self.values = []
 
 
+class Unread(Cell):
+    """Nobody may look."""
+
+    def read(self) -> Any:
+        raise AssertionError("read")
+
+
+class UnreadBag(Bag):
+    """Nobody may look."""
+
+    def read(self) -> Any:
+        raise AssertionError("read")
+
+
 class Timer:
     """When it is set to."""
 
@@ -160,10 +174,6 @@ def test_a_worker_that_remembers_reads_no_state_to_show(memory: Memory[Any]) -> 
     def light(at: int, value: str = "on") -> Event:
         return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", value)
 
-    class Unread(Cell):
-        def read(self) -> Any:
-            raise AssertionError("read")
-
     shard = Shard()
     shard.come(light(100))
     assert len(shard.show()) == 3
@@ -217,3 +227,24 @@ def test_a_long_backlog_is_not_kept_twice(memory: Memory[Any]) -> None:
     [(state, _)] = memory._held.values()
     assert sum(map(len, state.untold)) <= 3
     assert not state.heard
+
+
+def test_a_backlog_is_not_looked_at_until_something_recent_comes(memory: Memory[Any]) -> None:
+    now = time.time()
+
+    def light(ago: float) -> Event:
+        return Event.of(f"e{ago}", Timestamp(now - ago), "lamp", "switch", "switch", "on")
+
+    shard = Shard(within=120 * SECOND)
+    shard.come(light(600))
+    assert (shard.tick.at, shard.cells["fresh"].read()) == (None, [])
+    shard.come(light(1), light(500))
+    assert shard.tick.at is not None
+    assert {row.count for row in shard.show() if isinstance(row, Session)} == {3}
+    # What is old and comes beside what is not is told at once: nothing has to be read again for it.
+    shard.come(light(400))
+    assert len(shard.cells["fresh"].read()) == 1
+    shard.cells["history"], shard.cells["w0"] = Unread(), UnreadBag()
+    assert shard.show() == []
+    shard.come(light(0.5))
+    assert {row.count for row in shard.show() if isinstance(row, Session)} == {5}
