@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EncodingError", "Rows", "pack", "unpack"]
+__all__ = ["EncodingError", "Rows", "cut", "is_cut", "pack", "rejoin", "unpack"]
 
 Rows = NDArray[Any]
 
@@ -31,6 +31,8 @@ _HEAD: Final = struct.Struct("<4sHH")
 _COLUMN: Final = struct.Struct("<BBQ")
 _CHECK: Final = struct.Struct("<I")
 _TEXT: Final = b"text"
+_CUT: Final = b"TBCT"
+_PIECE: Final = b"TBPC"
 _DTYPES: Final = {
     text.encode(): np.dtype(text)
     for text in ("|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f4", "<f8")
@@ -104,6 +106,44 @@ def unpack(magic: bytes, newest: int, encoded: bytes) -> tuple[int, dict[str, An
         # The check fits: another program made these bytes.
         raise EncodingError(f"{magic!r} bytes do not decode: {error!r}") from error
     return version, columns
+
+
+def cut(encoded: bytes, size: int) -> tuple[bytes, list[bytes]]:
+    """Bytes as a head, and pieces of at most so many of them, which may be kept in any order.
+
+    >>> head, pieces = cut(b"a long state", 5)
+    >>> is_cut(head), len(pieces), rejoin(head, reversed(pieces))
+    (True, 3, b'a long state')
+    """
+    buffer = np.frombuffer(encoded, np.uint8)
+    pieces = [
+        pack(_PIECE, 1, {"at": np.array([at], np.int64), "bytes": buffer[at : at + size]})
+        for at in range(0, len(buffer), size)
+    ]
+    return pack(_CUT, 1, {"length": np.array([len(buffer)], np.int64)}), pieces
+
+
+def is_cut(encoded: bytes) -> bool:
+    """Whether these bytes are the head of some that were cut."""
+    return encoded[: len(_CUT)] == _CUT
+
+
+def rejoin(head: bytes, pieces: Iterable[bytes]) -> bytes:
+    """The bytes that were cut.
+
+    Raises:
+        EncodingError: bytes of another kind, or of a later version; a piece is missing, or there is one too many.
+    """
+    try:
+        length = int(unpack(_CUT, 1, head)[1]["length"][0])
+        found = [unpack(_PIECE, 1, piece)[1] for piece in pieces]
+        parts = sorted((int(piece["at"][0]), piece["bytes"].tobytes()) for piece in found)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise EncodingError(f"{_CUT!r} bytes do not have the columns of a cut: {error!r}") from error
+    ends = list(itertools.accumulate((len(part) for _, part in parts), initial=0))
+    if [at for at, _ in parts] != ends[:-1] or ends[-1] != length:
+        raise EncodingError(f"{_CUT!r} bytes were cut into other pieces: {ends[-1]} bytes of {length}")
+    return b"".join(part for _, part in parts)
 
 
 def _heads(magic: bytes, newest: int, encoded: bytes) -> tuple[int, list[tuple[bytes, bytes, int]], int]:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from apache_beam.utils.timestamp import Timestamp
 
 from comparison import history
@@ -55,6 +56,15 @@ def _line(event: Event) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
+def _published() -> bytes:
+    earlier = Published.decode([(FOLDER / "provisional.v1.bin").read_bytes()])
+    nothing = np.zeros(0, np.uint64)
+    published = Published()
+    for kind, rows in earlier.settle({}, nothing, 1 << 60, earlier.newest).items():
+        published.add(kind, rows, nothing)
+    return published.encode_added() or b""
+
+
 def _write() -> None:
     if not EVENTS.exists():
         stream = random_stream(26, devices=6, events=130, long_silence=False)
@@ -64,7 +74,7 @@ def _write() -> None:
     for path, encoded in (
         (FOLDER / "history.v1.bin", state_of(stream).encode()),
         (FOLDER / "event_batch.v1.bin", EventBatch.from_events(stream, zone_name).encode()),
-        (FOLDER / "provisional.v2.bin", Published.decode([(FOLDER / "provisional.v1.bin").read_bytes()]).encode()),
+        (FOLDER / "provisional.v2.bin", _published()),
     ):
         if not path.exists():
             path.write_bytes(encoded)

@@ -24,6 +24,7 @@ from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateS
 from apache_beam.utils.timestamp import Timestamp
 
 from thingbeam.schemas.batch import EventBatch
+from thingbeam.schemas.encoding import cut, is_cut, rejoin
 from thingbeam.transforms.columns.closing import END_OF_TIME
 from thingbeam.transforms.columns.history import History, HistoryState, Slice
 from thingbeam.transforms.sharding import NAMESPACE, ShardedBatch
@@ -55,6 +56,7 @@ NamedBatch = tuple[str, pa.RecordBatch]
 
 _BAGS: Final = 8
 _MAX_ROWS: Final = 1 << 17
+_PIECE_BYTES: Final = 1 << 20
 _SECOND: Final = 1_000_000
 # As long as values are carried by default. A shard that forgot sooner would take a late row, or a repeat of one that it
 # has counted, for the first of all.
@@ -183,30 +185,49 @@ class BoundedPass(_Pass):
 
 
 class HistoryCell:
-    """The state of a shard's rules in its cell.
+    """The state of a shard's rules: one value, or pieces where it is long.
+
+    What is written is one message from the worker to the runner, which must hold it in memory as a whole: one of 30 MB
+    can end Flink's, and then the job stands still and does not fail.
 
     Args:
-        cell: the cell.
+        cell: the state cell of the value.
+        pieces: the state cell of the pieces, a bag.
     """
 
-    def __init__(self, cell: Any) -> None:
-        self._cell = cell
+    def __init__(self, cell: Any, pieces: Any) -> None:
+        self._cell, self._pieces = cell, pieces
 
     def read(self) -> HistoryState:
         """What is remembered."""
         encoded = self._cell.read()
-        return HistoryState.decode(encoded) if encoded else HistoryState()
+        if not encoded:
+            return HistoryState()
+        in_pieces = is_cut(encoded)
+        state = HistoryState.decode(rejoin(encoded, self._pieces.read()) if in_pieces else encoded)
+        state.in_pieces = in_pieces
+        return state
 
     def write(self, state: HistoryState) -> None:
         """Remember."""
+        if state.in_pieces:
+            self._pieces.clear()
+            state.in_pieces = False
         if state.is_empty:
             self._cell.clear()
-        else:
-            self._cell.write(state.encode())
+            return
+        encoded = state.encode()
+        if len(encoded) > _PIECE_BYTES:
+            encoded, pieces = cut(encoded, _PIECE_BYTES)
+            state.in_pieces = True
+            for piece in pieces:
+                self._pieces.add(piece)
+        self._cell.write(encoded)
 
     def clear(self) -> None:
         """Forget."""
         self._cell.clear()
+        self._pieces.clear()
 
 
 class SlicePass(_Pass):
@@ -328,6 +349,7 @@ class ExactPass(SlicePass):
 
     CLOCK = ReadModifyWriteStateSpec("clock", BytesCoder())
     HISTORY = ReadModifyWriteStateSpec("history", BytesCoder())
+    PIECES = BagStateSpec("history_pieces", BytesCoder())
     # Rows wait by slice. One bag for all would be read once a slice by every slice that waits.
     WAITING_0 = BagStateSpec("waiting_0", BytesCoder())
     WAITING_1 = BagStateSpec("waiting_1", BytesCoder())
@@ -363,6 +385,7 @@ class ExactPass(SlicePass):
         fired: Any = beam.DoFn.TimestampParam,
         clock: Any = beam.DoFn.StateParam(CLOCK),
         history: Any = beam.DoFn.StateParam(HISTORY),
+        pieces: Any = beam.DoFn.StateParam(PIECES),
         w0: Any = beam.DoFn.StateParam(WAITING_0),
         w1: Any = beam.DoFn.StateParam(WAITING_1),
         w2: Any = beam.DoFn.StateParam(WAITING_2),
@@ -375,7 +398,7 @@ class ExactPass(SlicePass):
     ) -> Iterator[Any]:
         """Close every slice that the watermark is past, by the time at which the timer fired."""
         bags = (w0, w1, w2, w3, w4, w5, w6, w7)
-        yield from self._advance(shard, fired, clock, HistoryCell(history), bags, timer)
+        yield from self._advance(shard, fired, clock, HistoryCell(history, pieces), bags, timer)
 
 
 @functools.cache

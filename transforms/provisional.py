@@ -92,6 +92,7 @@ class ProvisionalPass(SlicePass):
         shard: Any = beam.DoFn.KeyParam,
         clock: Any = beam.DoFn.StateParam(ExactPass.CLOCK),
         history: Any = beam.DoFn.StateParam(ExactPass.HISTORY),
+        pieces: Any = beam.DoFn.StateParam(ExactPass.PIECES),
         w0: Any = beam.DoFn.StateParam(ExactPass.WAITING_0),
         w1: Any = beam.DoFn.StateParam(ExactPass.WAITING_1),
         w2: Any = beam.DoFn.StateParam(ExactPass.WAITING_2),
@@ -111,7 +112,8 @@ class ProvisionalPass(SlicePass):
         state = _MEMORY.take(_read_stand(stand).token)
         stood = read_clock(clock)
         if state is None or stood.untold:
-            state = _recalled(stand, history, published, shown) if state is None else state.without_fork()
+            cell = HistoryCell(history, pieces)
+            state = _recalled(stand, cell, published, shown) if state is None else state.without_fork()
             bags = (w0, w1, w2, w3, w4, w5, w6, w7)
             waiting = [EventBatch.decode(encoded) for bag in bags for encoded in bag.read()]
             self._provisional.tell(state, [_without(waiting, batches)])
@@ -136,6 +138,7 @@ class ProvisionalPass(SlicePass):
         fired: Any = beam.DoFn.TimestampParam,
         clock: Any = beam.DoFn.StateParam(ExactPass.CLOCK),
         history: Any = beam.DoFn.StateParam(ExactPass.HISTORY),
+        pieces: Any = beam.DoFn.StateParam(ExactPass.PIECES),
         w0: Any = beam.DoFn.StateParam(ExactPass.WAITING_0),
         w1: Any = beam.DoFn.StateParam(ExactPass.WAITING_1),
         w2: Any = beam.DoFn.StateParam(ExactPass.WAITING_2),
@@ -154,7 +157,7 @@ class ProvisionalPass(SlicePass):
         state = _MEMORY.take(_read_stand(stand).token)
         forked = state is not None
         if state is None:
-            state = _recalled(stand, history, published, shown)
+            state = _recalled(stand, HistoryCell(history, pieces), published, shown)
         held = len(state.published)
 
         def after(_: HistoryState, done: Slice, until: int) -> Iterator[Any]:
@@ -162,7 +165,7 @@ class ProvisionalPass(SlicePass):
 
         bags = (w0, w1, w2, w3, w4, w5, w6, w7)
         yield from self._advance(
-            shard, fired, clock, _RememberedCell(history, state), bags, timer, state.revision, after
+            shard, fired, clock, _RememberedCell(history, pieces, state), bags, timer, state.revision, after
         )  # fmt: skip
         if not clock.read():
             # Everything is final and forgotten, where the exact pass stands too: a tick to come must show nothing.
@@ -171,8 +174,8 @@ class ProvisionalPass(SlicePass):
             return
         if len(state.published) < held:
             published.clear()
-            if len(state.published):
-                published.add(state.published.encode())
+            for encoded in state.published.encode():
+                published.add(encoded)
         if not forked:
             stood = read_clock(clock)
             # What the fork was is asked when there is something to show: it follows from the rows that wait then.
@@ -214,8 +217,8 @@ class _Stand(msgspec.Struct, array_like=True):
 class _RememberedCell(HistoryCell):
     """The state of a shard's rules in its cell, and in memory as it is there."""
 
-    def __init__(self, cell: Any, state: ProvisionalState) -> None:
-        super().__init__(cell)
+    def __init__(self, cell: Any, pieces: Any, state: ProvisionalState) -> None:
+        super().__init__(cell, pieces)
         self._state = state
 
     def read(self) -> HistoryState:
@@ -232,14 +235,14 @@ def _read_stand(stand: Any) -> _Stand:
     return _STAND.decode(encoded) if encoded else _Stand()
 
 
-def _recalled(stand: Any, history: Any, published: Any, shown: Any) -> ProvisionalState:
+def _recalled(stand: Any, history: HistoryCell, published: Any, shown: Any) -> ProvisionalState:
     """What the cells say; the fork is not in them."""
     earlier = shown.read()
     if earlier:
         published.add(earlier)
         shown.clear()
     known = Published.decode(published.read())
-    return ProvisionalState(HistoryCell(history).read(), known, max(_read_stand(stand).revision, known.newest))
+    return ProvisionalState(history.read(), known, max(_read_stand(stand).revision, known.newest))
 
 
 def _without(waiting: Sequence[EventBatch], batches: Sequence[EventBatch]) -> EventBatch:

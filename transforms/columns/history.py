@@ -44,15 +44,17 @@ class HistoryState:
         rules: the columns of each rule, by its name.
         lexicon: the texts that they refer to.
         revision: the last one that went out.
+        in_pieces: whether it was too long to be kept as one. Where it is kept says so; it is not encoded.
     """
 
-    __slots__ = ("lexicon", "pruned", "revision", "rules")
+    __slots__ = ("in_pieces", "lexicon", "pruned", "revision", "rules")
 
     def __init__(self) -> None:
         self.rules: dict[str, Columns] = {}
         self.lexicon = Lexicon()
         self.revision = 0
         self.pruned = 0
+        self.in_pieces = False
 
     @property
     def is_empty(self) -> bool:

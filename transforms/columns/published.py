@@ -32,6 +32,7 @@ _BEGUN: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 }
 _MAGIC: Final = b"TBPV"
 _VERSION: Final = 2
+_PIECE: Final = 1 << 12
 _NOTHING: Final = np.zeros(0, np.uint64)
 
 
@@ -109,10 +110,15 @@ class Published:
                 taken_back[kind] = _tombstones(rows.batch.filter(pa.array(due)), revision)
         return taken_back
 
-    def encode(self) -> bytes:
-        """All of it in its versioned encoding."""
+    def encode(self) -> list[bytes]:
+        """All of it in its versioned encoding, in pieces of some thousand rows."""
         self._added = {}
-        return _encode({kind: [rows.batch for rows in parts] for kind, parts in self._rows.items()})
+        return [
+            _encode({kind: [rows.batch.slice(start, _PIECE)]})
+            for kind, parts in self._rows.items()
+            for rows in parts
+            for start in range(0, rows.batch.num_rows, _PIECE)
+        ]
 
     def encode_added(self) -> bytes | None:
         """What was added since the last encoding, None if there is nothing."""

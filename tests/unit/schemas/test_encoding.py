@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from streams import random_stream, zone_name
 from thingbeam.schemas import EventBatch
-from thingbeam.schemas.encoding import EncodingError, pack, unpack
+from thingbeam.schemas.encoding import EncodingError, cut, is_cut, pack, rejoin, unpack
 
 MAGIC = b"TEST"
 DTYPES = ["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f4", "<f8"]
@@ -190,3 +190,24 @@ def test_damaged_batches() -> None:
         assert found.names.texts == batch.names.texts
         assert found.names.ids == batch.names.ids
         assert found.names.descriptions == batch.names.descriptions
+
+
+@given(st.binary(max_size=200), st.integers(1, 50), st.randoms())
+def test_what_is_cut_is_rejoined_in_any_order(encoded: bytes, size: int, order: random.Random) -> None:
+    head, pieces = cut(encoded, size)
+    assert is_cut(head)
+    assert len(pieces) == -(-len(encoded) // size)
+    order.shuffle(pieces)
+    assert rejoin(head, pieces) == encoded
+
+
+def test_pieces_that_are_not_all_of_one_are_refused() -> None:
+    head, pieces = cut(bytes(range(100)), 30)
+    for wrong in (pieces[1:], pieces[:-1], [*pieces, pieces[0]], [], [*pieces[:3], cut(b"12345", 30)[1][0]]):
+        with pytest.raises(EncodingError, match="cut into other pieces"):
+            rejoin(head, wrong)
+    with pytest.raises(EncodingError, match="TBPC"):
+        rejoin(head, [head])
+    with pytest.raises(EncodingError, match="columns of a cut"):
+        rejoin(pack(b"TBCT", 1, {}), pieces)
+    assert not is_cut(pack(MAGIC, 1, {}))

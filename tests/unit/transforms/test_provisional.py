@@ -15,7 +15,7 @@ from golden_state import FOLDER
 from streams import random_stream, role_of, zone_name
 from thingbeam.schemas import Event, EventBatch, Session, from_record_batch
 from thingbeam.schemas.keys import key_of
-from thingbeam.transforms import provisional
+from thingbeam.transforms import exact, provisional
 from thingbeam.transforms.columns.published import KINDS
 from thingbeam.transforms.exact import Pace, read_clock
 from thingbeam.transforms.memory import Memory
@@ -89,7 +89,7 @@ class Shard:
         pace = Pace(lateness=LATENESS_S * SECOND, backlog=60 * SECOND)
         self.step = ProvisionalPass(history("1h"), pace, 1_000_000, within)
         self.cells: dict[str, Any] = {name: Cell() for name in ("clock", "history", "stand", "shown")}
-        self.cells |= {name: Bag() for name in ("fresh", "published", *BAGS)}
+        self.cells |= {name: Bag() for name in ("fresh", "published", "pieces", *BAGS)}
         self.timer, self.tick = Timer(), Timer()
 
     def _given(self, *names: str) -> dict[str, Any]:
@@ -101,14 +101,14 @@ class Shard:
         assert not list(late)
 
     def show(self) -> list[Any]:
-        given = self._given("clock", "history", "fresh", "stand", "published", "shown")
+        given = self._given("clock", "history", "pieces", "fresh", "stand", "published", "shown")
         return rows(list(self.step.show(shard=3, **given)))
 
     def watermark(self, micros: int) -> list[Any]:
         found: list[Any] = []
         while self.timer.at is not None and self.timer.at <= micros:
             fired, self.timer.at = Timestamp(micros=self.timer.at), None
-            given = self._given("clock", "history", "fresh", "stand", "published", "shown")
+            given = self._given("clock", "history", "pieces", "fresh", "stand", "published", "shown")
             found += rows(list(self.step.wake(shard=3, fired=fired, timer=self.timer, **given)))
         return found
 
@@ -132,9 +132,13 @@ def forget(memory: Memory[Any]) -> None:
     memory.__init__()  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_worker_that_remembers_nothing_gives_the_same_rows(seed: int, memory: Memory[Any]) -> None:
-    """In every way in which it may forget: before a tick, before a slice, always."""
+@pytest.mark.parametrize(("seed", "piece"), [*((seed, 1 << 20) for seed in range(8)), (8, 900), (9, 1500), (10, 2500)])
+def test_a_worker_that_remembers_nothing_gives_the_same_rows(
+    seed: int, piece: int, memory: Memory[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every way in which it may forget: before a tick, before a slice, always. State may be in pieces."""
+    monkeypatch.setattr(exact, "_PIECE_BYTES", piece)
+    cut_up = 0
     rng = random.Random(seed)
     stream = [event for event in random_stream(seed, devices=4, events=80) if not is_ignored(event, role_of)]
     one, other = Shard(), Shard()
@@ -157,6 +161,7 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(seed: int, memory: 
                 forget(memory)
             done += shard.watermark(newest)
             found.append(done)
+            cut_up += len(shard.cells["pieces"].read()) > 1
         assert plain(found[0]) == plain(found[1])
         for row in found[1]:
             key = type(row).__name__, *key_of(row)
@@ -164,10 +169,13 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(seed: int, memory: 
             revisions[key] = row.revision
         shown += len(found[0])
     assert shown > 50
+    assert bool(cut_up) == (piece < 1 << 20)
     end = 1 << 61
     assert plain(one.watermark(end)) == plain(other.watermark(end))
     for shard in (one, other):
-        assert not any(shard.cells[name].read() for name in (*BAGS, "clock", "history", "fresh", "published", "stand"))
+        assert not any(
+            shard.cells[name].read() for name in (*BAGS, "clock", "history", "pieces", "fresh", "published", "stand")
+        )
 
 
 def test_a_worker_that_remembers_reads_no_state_to_show(memory: Memory[Any]) -> None:

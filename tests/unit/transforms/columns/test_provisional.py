@@ -84,7 +84,7 @@ def run(events: list[Event], period: str, rng: random.Random, look: Any = None) 
             mine = [event for event in waiting if event.event_time.micros < until]
             waiting = [event for event in waiting if event.event_time.micros >= until]
             close(live, state, mine, until, now, sink)
-            kept = [state.published.encode()] if len(state.published) else []
+            kept = state.published.encode()
             closed = until
     stop = newest + 3 * 86400 * SECOND
     close(live, state, waiting, stop, now + 1, sink)

@@ -133,7 +133,7 @@ def test_what_was_added_is_all_there_is_in_any_order(seed: int) -> None:
     encoded += filter(None, [published.encode_added()])
     rng.shuffle(encoded)
     far = 1 << 60
-    for same in (Published.decode(encoded), Published.decode([published.encode()])):
+    for same in (Published.decode(encoded), Published.decode(published.encode())):
         assert same.encode_added() is None
         assert (len(same), same.newest) == (len(published), published.newest)
         ours = same.settle({}, NOTHING, far, 9)
@@ -146,6 +146,16 @@ def test_what_was_added_is_all_there_is_in_any_order(seed: int) -> None:
                 key=key_of,
             )
         assert len(same) == 0
+
+
+def test_many_rows_are_several_pieces() -> None:
+    published = Published()
+    published.add("sessions", sessions(*(session(f"d{number}", number) for number in range(5000))), NOTHING)
+    first, second = published.encode()
+    assert len(Published.decode([second])) == 5000 - 4096
+    same = Published.decode([second, first])
+    assert same.settle({}, NOTHING, 1 << 60, 9)["sessions"].num_rows == 5000
+    assert published.encode_added() is None
 
 
 def test_what_version_1_wrote_is_read() -> None:
