@@ -129,14 +129,14 @@ class Home(NamedTuple):
             finally:
                 process.terminate()
 
-    def job(self, parallelism: int, every: str) -> list[str]:
+    def job(self, parallelism: int, every: str, shards: int) -> list[str]:
         """The command."""
         uri = f"kafka://{self.servers}"
         return [
             "-m", "thingbeam.runners.cli", "run", "home", "--timezone", "UTC", "--revisions", "all",
             "--provisional-every", every, "--input", f"{uri}/{EVENTS}?group={GROUP}&start=earliest&out_of_orderness=1s",
             "--output", f"{uri}/{RESULTS}", "--runner", "flink", "--streaming", "--checkpointing_interval=1000",
-            f"--parallelism={parallelism}",
+            f"--parallelism={parallelism}", f"--shards={shards}",
         ]  # fmt: skip
 
     def topics(self) -> None:
@@ -157,7 +157,13 @@ def home(folder: Path, backend: Literal["hashmap", "rocksdb"]) -> Iterator[Home]
 
 
 def measure(
-    rate: float, backlog_s: float, seconds: float, parallelism: int, every: str, backend: Literal["hashmap", "rocksdb"]
+    rate: float,
+    backlog_s: float,
+    seconds: float,
+    parallelism: int,
+    every: str,
+    shards: int,
+    backend: Literal["hashmap", "rocksdb"],
 ) -> Live:
     """All of it."""
     with tempfile.TemporaryDirectory() as place, home(Path(place) / "stack", backend) as found:
@@ -169,7 +175,7 @@ def measure(
             while found.lag()[0] < backlog:
                 time.sleep(0.5)
             clock = time.monotonic()
-            with found.process(*found.job(parallelism, every)) as job:
+            with found.process(*found.job(parallelism, every, shards)) as job:
                 start = _until(job, found, clock, lambda _, done: done > 0)
                 before, began = found.lag()[1], time.monotonic()
                 caught = _until(job, found, began, lambda lag, _: lag < 2 * rate)
@@ -258,6 +264,7 @@ def main() -> None:
     parser.add_argument("--backlog", type=float, default=600, help="seconds of events that are there (default 600)")
     parser.add_argument("--seconds", type=float, default=30, help="of which the latency is measured (default 30)")
     parser.add_argument("--parallelism", type=int, default=2, help="tasks of each step (default 2)")
+    parser.add_argument("--shards", type=int, default=12, help="see `thingbeam run home` (default 12)")
     parser.add_argument("--provisional-every", default="400ms", help="see `thingbeam run home` (default 400ms)")
     parser.add_argument("--backend", default="rocksdb", choices=("hashmap", "rocksdb"), help="of Flink's state")
     parser.add_argument("--output", type=Path, help="file for the figures as JSON")
@@ -268,7 +275,15 @@ def main() -> None:
     if given.send:
         send(given.send, given.rate, given.begin)
         return
-    found = measure(given.rate, given.backlog, given.seconds, given.parallelism, given.provisional_every, given.backend)
+    found = measure(
+        given.rate,
+        given.backlog,
+        given.seconds,
+        given.parallelism,
+        given.provisional_every,
+        given.shards,
+        given.backend,
+    )
     print(
         f"{found.backlog:,} events behind and {found.rate:,.0f}/s more: first commit after {found.start_s:.1f} s, "
         f"caught up {found.caught_up_s:.1f} s later, {found.sustained:,.0f} events/s; then to the first session with "
