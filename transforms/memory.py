@@ -24,6 +24,7 @@ class Sized(Protocol):
     @property
     def nbytes(self) -> int:
         """About how many bytes."""
+        ...
 
 
 T = TypeVar("T", bound=Sized)

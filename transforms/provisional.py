@@ -29,6 +29,7 @@ __all__ = ["ProvisionalPass"]
 
 _WHOLE: Final = np.dtype(("V", ROW.itemsize))
 _SECOND: Final = 1_000_000
+# How long nothing recent has come where all that comes is taken for a backlog.
 _LULL: Final = 10 * _SECOND
 
 
@@ -108,6 +109,8 @@ class ProvisionalPass(SlicePass):
     ) -> Iterator[Any]:
         """Give what came since the last tick, as it stands."""
         batches = [EventBatch.decode(encoded) for encoded in fresh.read()]
+        if not batches:
+            return
         fresh.clear()
         state = _MEMORY.take(_read_stand(stand).token)
         stood = read_clock(clock)
@@ -120,12 +123,11 @@ class ProvisionalPass(SlicePass):
             if stood.untold:
                 stood.untold = False
                 clock.write(msgspec.msgpack.encode(stood))
-        closed = stood.closed
         # What the exact pass has taken by now needs no preview.
-        batches = [batch.take(batch.rows[batch.rows["time"] >= closed]) for batch in batches]
+        batches = [batch.take(batch.rows[batch.rows["time"] >= stood.closed]) for batch in batches]
         now = time.time_ns() // 1000
         since = -END_OF_TIME if self._within is None else now - self._within
-        results = self._provisional.tick(state, batches, closed, now, since)
+        results = self._provisional.tick(state, batches, stood.closed, now, since)
         yield from _named(results, f"p{name_of_time(now)}-s{shard:05d}")
         if added := state.published.encode_added():
             published.add(added)

@@ -272,10 +272,10 @@ def _of_version_1(published: Mapping[str, Any]) -> Iterable[tuple[str, pa.Record
     """For each key its kind, a time, and the fields of the row; a time in them is a map of "t" to microseconds."""
     rows: dict[str, list[Any]] = {}
     for kind, _, fields in published.values():
-        values = [
+        values: list[Any] = [
             Timestamp(micros=value["t"]) if isinstance(value, dict) and value.keys() == {"t"} else value
             for value in fields
-        ]  # fmt: skip
+        ]
         rows.setdefault(kind, []).append(KINDS[kind](*values))
     for kind, records in rows.items():
         yield kind, to_record_batch(records, KINDS[kind])

@@ -173,6 +173,7 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(
     end = 1 << 61
     assert plain(one.watermark(end)) == plain(other.watermark(end))
     for shard in (one, other):
+        assert shard.show() == []
         assert not any(
             shard.cells[name].read() for name in (*BAGS, "clock", "history", "pieces", "fresh", "published", "stand")
         )
