@@ -4,7 +4,7 @@
 
 Arguments: `servers`, `source` (of ReadFromKafka), `out` (a file), `sink` (a topic), `windows` (seconds).
 Every record becomes a line `TIME PARTITION OFFSET EVENT_MICROS VALUE` of the file before its bundle ends; every window
-that closes a line `window END COUNT AFTER`, the last in seconds after its end.
+that closes a line `window END COUNT AFTER`, the last in seconds after its end. Lines end with END.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ from apache_beam.transforms.window import FixedWindows
 
 from thingbeam.io.kafka import JsonTime, KafkaRecord, ReadFromKafka, WriteToKafka
 
+END = "\x03"
+"""At the end of every line: one without it was torn when the process was killed, and its record comes again."""
+
+
+def written(lines: list[str]) -> bytes:
+    """Lines to be appended, whatever the file ends with."""
+    return "".join(f"\n{line}{END}" for line in lines).encode()
+
 
 class Append(beam.DoFn):
     """Lines to the file, safe from this process's death when the bundle ends."""
@@ -38,15 +46,15 @@ class Append(beam.DoFn):
         now = time.time()
         if isinstance(record, KafkaRecord):
             value = (record.value or b"").decode()
-            self._lines.append(f"{now:.3f} {record.partition} {record.offset} {at.micros} {value}\n")
+            self._lines.append(f"{now:.3f} {record.partition} {record.offset} {at.micros} {value}")
         else:
             number = record.part.partition("=")[2]
             for payload, offset, micros in zip(record.payloads, record.positions, record.times, strict=True):
-                self._lines.append(f"{now:.3f} {number} {offset} {micros} {payload.decode()}\n")
+                self._lines.append(f"{now:.3f} {number} {offset} {micros} {payload.decode()}")
         yield record
 
     def finish_bundle(self) -> None:
-        os.write(self._file, "".join(self._lines).encode())
+        os.write(self._file, written(self._lines))
         self._lines.clear()
 
 
@@ -59,7 +67,7 @@ class AppendWindow(beam.DoFn):
     def process(self, counted: tuple[str, int], window: Any = beam.DoFn.WindowParam) -> None:
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         after = time.time() - float(window.end)
-        os.write(file, f"window {float(window.end):.0f} {counted[1]} {after:.3f}\n".encode())
+        os.write(file, written([f"window {float(window.end):.0f} {counted[1]} {after:.3f}"]))
         os.close(file)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import apache_beam as beam
 import confluent_kafka
 
+from kafka_job import END
 from structure import CHECKOUT
 from thingbeam.runners.prism import prism
 
@@ -104,8 +105,10 @@ class Output:
         found = cls()
         if not path.exists():
             return found
-        for line in path.read_text().splitlines():
-            words = line.split(" ", 4)
+        for line in path.read_text(errors="replace").splitlines():
+            if not line.endswith(END):
+                continue
+            words = line.removesuffix(END).split(" ", 4)
             if words[0] == "window":
                 found.windows.append((int(words[1]), int(words[2])))
                 found.after.append(float(words[3]))

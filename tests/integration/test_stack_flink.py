@@ -103,6 +103,8 @@ def test_the_parts_of_a_cluster(flink: Cluster) -> None:
     assert flink.rest.taskmanagers() == ["taskmanager-1", "taskmanager-2"]
 
 
+# A worker in this process says so when its engine hangs up.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_batch_with_workers_in_this_process(flink: Cluster, tmp_path: Path) -> None:
     out = str(tmp_path / "sums")
     with beam.Pipeline(options=PipelineOptions(flink.options(parallelism=2))) as pipeline:
