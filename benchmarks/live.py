@@ -76,11 +76,11 @@ class Shard:
 
     def __init__(self) -> None:
         self.clock, self.history, self.timer = Value(), Value(), Timer()
-        self.bags = tuple(Bag() for _ in range(8))
+        self.pieces, self.bags = Bag(), tuple(Bag() for _ in range(8))
 
     @property
     def bytes(self) -> int:
-        waiting = sum(len(value) for bag in self.bags for value in bag.held)
+        waiting = sum(len(value) for bag in (self.pieces, *self.bags) for value in bag.held)
         return len(self.clock.held or b"") + len(self.history.held or b"") + waiting
 
 
@@ -122,7 +122,7 @@ def live(path: Path, shards: int, slice_s: int, batch: int, late: float) -> dict
             if cells.timer.at is not None and cells.timer.at.micros <= newest - SLACK:
                 fired, cells.timer.at = Timestamp(micros=newest - SLACK), None
                 slices += 1
-                for out in step.wake(shard, fired, cells.clock, cells.history, *cells.bags, cells.timer):
+                for out in step.wake(shard, fired, cells.clock, cells.history, cells.pieces, *cells.bags, cells.timer):
                     count += out.value[1].num_rows
         spent += time.process_time() - begin
         most = max(most, sum(cells.bytes for cells in kept.values()))
