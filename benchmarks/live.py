@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from apache_beam.utils.timestamp import Timestamp
+from processes import ROOT
 from stages import all_rules, blobs_of
 
 from thingbeam.schemas import EventBatch
@@ -24,51 +25,12 @@ from thingbeam.transforms.envelopes import Context, Limits
 from thingbeam.transforms.exact import LATE, ExactPass, Pace
 from thingbeam.transforms.sharding import ShardBatches
 
+sys.path.append(str(ROOT / "tests"))
+from state_cells import Bag, Timer, Value
+
 SECOND = 1_000_000
 SLACK = 30 * SECOND
 """gen.py's events come up to so much out of order."""
-
-
-class Value:
-    """A state cell of one value."""
-
-    def __init__(self) -> None:
-        self.held: bytes | None = None
-
-    def read(self) -> bytes | None:
-        return self.held
-
-    def write(self, value: bytes) -> None:
-        self.held = value
-
-    def clear(self) -> None:
-        self.held = None
-
-
-class Bag:
-    """A state cell of many values."""
-
-    def __init__(self) -> None:
-        self.held: list[bytes] = []
-
-    def read(self) -> list[bytes]:
-        return list(self.held)
-
-    def add(self, value: bytes) -> None:
-        self.held.append(value)
-
-    def clear(self) -> None:
-        self.held.clear()
-
-
-class Timer:
-    """An event-time timer."""
-
-    def __init__(self) -> None:
-        self.at: Timestamp | None = None
-
-    def set(self, at: Timestamp) -> None:
-        self.at = at
 
 
 class Shard:

@@ -128,10 +128,19 @@ class _Clock(msgspec.Struct, array_like=True):
     """The slices that have rows waiting, by number."""
     latest: int = -END_OF_TIME
     """The newest row that was in time."""
+    # Of the provisional pass. They stand here since each cell that is read is a round trip to the runner.
     recent: int = -END_OF_TIME
-    """Of the provisional pass: when, by the clock, a row came that was not far behind it."""
+    """When, by the clock, a row came that was not far behind it."""
     untold: bool = False
-    """Of the provisional pass: whether rows wait that its fork does not know of."""
+    """Whether rows wait that the fork does not know of."""
+    token: bytes = b""
+    """Of what the worker that wrote this remembers."""
+    revision: int = 0
+    """The last one that went out."""
+
+    def write_to(self, cell: Any) -> None:
+        """Keep it."""
+        cell.write(msgspec.msgpack.encode(self))
 
 
 _CLOCK: Final = msgspec.msgpack.Decoder(_Clock)
@@ -261,7 +270,7 @@ class SlicePass(_Pass):
             if number not in now.waiting:
                 now.waiting.append(number)
         self._set(now, timer)
-        clock.write(msgspec.msgpack.encode(now))
+        now.write_to(clock)
 
     def _advance(
         self,
@@ -312,7 +321,7 @@ class SlicePass(_Pass):
                 history.clear()
                 return
         self._set(now, timer)
-        clock.write(msgspec.msgpack.encode(now))
+        now.write_to(clock)
 
     def _taken(self, bags: tuple[Any, ...], due: list[int]) -> Iterator[EventBatch]:
         """The batches of slices that are due, out of their bags; others in the same bags go back."""

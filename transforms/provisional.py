@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import apache_beam as beam
-import msgspec
 import numpy as np
 import pyarrow as pa
 from apache_beam.coders import BytesCoder
@@ -21,6 +20,7 @@ from thingbeam.transforms.columns.closing import END_OF_TIME
 from thingbeam.transforms.columns.history import History, HistoryState, Slice
 from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState
 from thingbeam.transforms.columns.published import Published
+from thingbeam.transforms.columns.zones import SECOND
 from thingbeam.transforms.exact import ExactPass, HistoryCell, Pace, SlicePass, name_of_time, read_clock
 from thingbeam.transforms.memory import Memory
 from thingbeam.transforms.sharding import ShardedBatch
@@ -28,9 +28,8 @@ from thingbeam.transforms.sharding import ShardedBatch
 __all__ = ["ProvisionalPass"]
 
 _WHOLE: Final = np.dtype(("V", ROW.itemsize))
-_SECOND: Final = 1_000_000
 # How long nothing recent has come where all that comes is taken for a backlog.
-_LULL: Final = 10 * _SECOND
+_LULL: Final = 10 * SECOND
 
 
 class ProvisionalPass(SlicePass):
@@ -48,7 +47,6 @@ class ProvisionalPass(SlicePass):
     """
 
     FRESH = BagStateSpec("fresh", BytesCoder())
-    STAND = ReadModifyWriteStateSpec("stand", BytesCoder())
     PUBLISHED = BagStateSpec("published", BytesCoder())
     # What releases before version 2 of Published kept.
     SHOWN = ReadModifyWriteStateSpec("shown", BytesCoder())
@@ -103,35 +101,34 @@ class ProvisionalPass(SlicePass):
         w6: Any = beam.DoFn.StateParam(ExactPass.WAITING_6),
         w7: Any = beam.DoFn.StateParam(ExactPass.WAITING_7),
         fresh: Any = beam.DoFn.StateParam(FRESH),
-        stand: Any = beam.DoFn.StateParam(STAND),
         published: Any = beam.DoFn.StateParam(PUBLISHED),
         shown: Any = beam.DoFn.StateParam(SHOWN),
     ) -> Iterator[Any]:
         """Give what came since the last tick, as it stands."""
-        batches = [EventBatch.decode(encoded) for encoded in fresh.read()]
-        if not batches:
+        batch = EventBatch.concatenate(map(EventBatch.decode, fresh.read()))
+        if not len(batch):
             return
         fresh.clear()
-        state = _MEMORY.take(_read_stand(stand).token)
         stood = read_clock(clock)
+        state = _MEMORY.take(stood.token)
         if state is None or stood.untold:
             cell = HistoryCell(history, pieces)
-            state = _recalled(stand, cell, published, shown) if state is None else state.without_fork()
+            state = _recalled(stood.revision, cell, published, shown) if state is None else state.without_fork()
             bags = (w0, w1, w2, w3, w4, w5, w6, w7)
-            waiting = [EventBatch.decode(encoded) for bag in bags for encoded in bag.read()]
-            self._provisional.tell(state, [_without(waiting, batches)])
-            if stood.untold:
-                stood.untold = False
-                clock.write(msgspec.msgpack.encode(stood))
-        # What the exact pass has taken by now needs no preview.
-        batches = [batch.take(batch.rows[batch.rows["time"] >= stood.closed]) for batch in batches]
+            waiting = EventBatch.concatenate(EventBatch.decode(encoded) for bag in bags for encoded in bag.read())
+            self._provisional.tell(state, _without(waiting, batch))
+        waits = batch.rows["time"] >= stood.closed
+        if not waits.all():
+            # What the exact pass has taken by now needs no preview.
+            batch = batch.take(batch.rows[waits])
         now = time.time_ns() // 1000
         since = -END_OF_TIME if self._within is None else now - self._within
-        results = self._provisional.tick(state, batches, stood.closed, now, since)
+        results = self._provisional.tick(state, batch, stood.closed, now, since)
         yield from _named(results, f"p{name_of_time(now)}-s{shard:05d}")
         if added := state.published.encode_added():
             published.add(added)
-        stand.write(msgspec.msgpack.encode(_Stand(token=_MEMORY.leave(state), revision=state.revision)))
+        stood.untold, stood.token, stood.revision = False, _MEMORY.leave(state), state.revision
+        stood.write_to(clock)
 
     @on_timer(WAKE)
     def wake(
@@ -151,15 +148,15 @@ class ProvisionalPass(SlicePass):
         w7: Any = beam.DoFn.StateParam(ExactPass.WAITING_7),
         timer: Any = beam.DoFn.TimerParam(WAKE),
         fresh: Any = beam.DoFn.StateParam(FRESH),
-        stand: Any = beam.DoFn.StateParam(STAND),
         published: Any = beam.DoFn.StateParam(PUBLISHED),
         shown: Any = beam.DoFn.StateParam(SHOWN),
     ) -> Iterator[Any]:
         """Close slices; then take back what was shown and is not so."""
-        state = _MEMORY.take(_read_stand(stand).token)
+        stood = read_clock(clock)
+        state = _MEMORY.take(stood.token)
         forked = state is not None
         if state is None:
-            state = _recalled(stand, HistoryCell(history, pieces), published, shown)
+            state = _recalled(stood.revision, HistoryCell(history, pieces), published, shown)
         held = len(state.published)
 
         def after(_: HistoryState, done: Slice, until: int) -> Iterator[Any]:
@@ -171,19 +168,18 @@ class ProvisionalPass(SlicePass):
         )  # fmt: skip
         if not clock.read():
             # Everything is final and forgotten, where the exact pass stands too: a tick to come must show nothing.
-            for cell in (fresh, stand, published):
-                cell.clear()
+            fresh.clear()
+            published.clear()
             return
         if len(state.published) < held:
             published.clear()
             for encoded in state.published.encode():
                 published.add(encoded)
-        if not forked:
-            stood = read_clock(clock)
-            # What the fork was is asked when there is something to show: it follows from the rows that wait then.
-            stood.untold = True
-            clock.write(msgspec.msgpack.encode(stood))
-        stand.write(msgspec.msgpack.encode(_Stand(token=_MEMORY.leave(state), revision=state.revision)))
+        stood = read_clock(clock)
+        # What the fork was is asked when there is something to show: it follows from the rows that wait then.
+        stood.untold |= not forked
+        stood.token, stood.revision = _MEMORY.leave(state), state.revision
+        stood.write_to(clock)
 
     def _is_backlog(self, batch: EventBatch, clock: Any, now: int) -> bool:
         """Whether all that comes is too far behind the clock to be shown, so that a look would be for nothing.
@@ -194,26 +190,16 @@ class ProvisionalPass(SlicePass):
             return False
         stood = read_clock(clock)
         if int(batch.rows["time"].max()) >= now - self._within:
-            if stood.recent < now - _SECOND:
+            if stood.recent < now - SECOND:
                 stood.recent = now
-                clock.write(msgspec.msgpack.encode(stood))
+                stood.write_to(clock)
             return False
         if stood.recent > now - _LULL:
             return False
         if not stood.untold:
             stood.untold = True
-            clock.write(msgspec.msgpack.encode(stood))
+            stood.write_to(clock)
         return True
-
-
-class _Stand(msgspec.Struct, array_like=True):
-    """Where the provisional pass of a shard stands."""
-
-    version: int = 1
-    token: bytes = b""
-    """Of what the worker that wrote this remembers."""
-    revision: int = 0
-    """The last one that went out."""
 
 
 class _RememberedCell(HistoryCell):
@@ -228,30 +214,22 @@ class _RememberedCell(HistoryCell):
         return self._state.exact
 
 
-_STAND: Final = msgspec.msgpack.Decoder(_Stand)
 _MEMORY: Final = Memory[ProvisionalState]()
 
 
-def _read_stand(stand: Any) -> _Stand:
-    encoded = stand.read()
-    return _STAND.decode(encoded) if encoded else _Stand()
-
-
-def _recalled(stand: Any, history: HistoryCell, published: Any, shown: Any) -> ProvisionalState:
+def _recalled(revision: int, history: HistoryCell, published: Any, shown: Any) -> ProvisionalState:
     """What the cells say; the fork is not in them."""
     earlier = shown.read()
     if earlier:
         published.add(earlier)
         shown.clear()
     known = Published.decode(published.read())
-    return ProvisionalState(history.read(), known, max(_read_stand(stand).revision, known.newest))
+    return ProvisionalState(history.read(), known, max(revision, known.newest))
 
 
-def _without(waiting: Sequence[EventBatch], batches: Sequence[EventBatch]) -> EventBatch:
-    """The rows that wait, but for those of some batches."""
-    rows = EventBatch.concatenate(waiting)
-    others = EventBatch.concatenate(batches)
-    return EventBatch(rows.rows[~np.isin(rows.rows.view(_WHOLE), others.rows.view(_WHOLE))], rows.names)
+def _without(waiting: EventBatch, others: EventBatch) -> EventBatch:
+    """The rows that wait, but for some others."""
+    return EventBatch(waiting.rows[~np.isin(waiting.rows.view(_WHOLE), others.rows.view(_WHOLE))], waiting.names)
 
 
 def _named(results: dict[str, pa.RecordBatch], name: str) -> Iterator[Any]:

@@ -95,9 +95,8 @@ class Devices:
     def __init__(self) -> None:
         self._parts: list[Part] = []
 
-    @property
-    def rules(self) -> Rules:
-        """The state of all devices."""
+    def merged(self) -> Rules:
+        """The state of all devices, which lies in one part from then on."""
         self._merge(len(self._parts))
         return self._parts[0].rules if self._parts else {}
 

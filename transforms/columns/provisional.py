@@ -9,7 +9,7 @@ What a call costs goes with its rows, not with the devices that the shard knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -67,7 +67,7 @@ class ProvisionalState:
     def ground(self) -> Part:
         """The exact state, by device; the lexicon knows its texts from then on."""
         if self._ground is None:
-            words, ids = names_used(self.fork.rules, self.lexicon)
+            words, ids = names_used(self.fork.merged(), self.lexicon)
             old, new = self.lexicon, self.exact.lexicon
             self.lexicon = Lexicon(
                 new.ids | {key: text for key, text in old.ids.items() if key in ids},
@@ -98,30 +98,29 @@ class Provisional(NamedTuple):
     history: History
 
     def tick(
-        self, state: ProvisionalState, batches: Iterable[EventBatch], closed: int, now: int, since: int = _NEVER
+        self, state: ProvisionalState, batch: EventBatch, closed: int, now: int, since: int = _NEVER
     ) -> dict[str, pa.RecordBatch]:
         """Take rows that came since the last call, and give the results that they change, as they stand.
 
         Args:
             state: of the shard's provisional pass; it is changed.
-            batches: rows that wait for the exact pass.
+            batch: rows that wait for the exact pass.
             closed: where the exact pass stands; what was over by then is final.
             now: microseconds of processing time, for the revision.
             since: rows before it, microseconds of event time, give no results by themselves.
         """
         state.revision = max(state.revision + 1, state.exact.revision + 1, now)
-        batch = EventBatch.concatenate(batches)
         old = batch.rows["time"] < since
         if old.any():
-            self.tell(state, [batch.take(batch.rows[old])])
+            self.tell(state, batch.take(batch.rows[old]))
             batch = batch.take(batch.rows[~old])
         if not len(batch):
             return {}
         untold, state.untold = state.untold, []
-        for told in self._told(state, untold):
+        for told in self._told(state, EventBatch.concatenate(untold)):
             self._take(state, told)
         found: dict[str, list[pa.RecordBatch]] = {}
-        for told in self._told(state, [batch]):
+        for told in self._told(state, batch):
             for kind, rows in self._shown(state, told):
                 rows = _not_final(kind, rows, closed)
                 if rows.num_rows:
@@ -132,14 +131,15 @@ class Provisional(NamedTuple):
             state.published.add(kind, rows, state.begun(self.history))
         return results
 
-    def tell(self, state: ProvisionalState, batches: Iterable[EventBatch]) -> None:
+    def tell(self, state: ProvisionalState, batch: EventBatch) -> None:
         """Take rows that wait, and whose results are out, or are not to go out.
 
         Args:
             state: of the shard's provisional pass; it is changed.
-            batches: the rows; they are looked at when others give results.
+            batch: the rows; they are looked at when others give results.
         """
-        state.untold += [batch for batch in batches if len(batch)]
+        if len(batch):
+            state.untold.append(batch)
 
     def settle(self, state: ProvisionalState, done: Slice, until: int) -> dict[str, pa.RecordBatch]:
         """After a step of the exact pass: tombstones of what was published and is not so.
@@ -161,9 +161,8 @@ class Provisional(NamedTuple):
         results = {kind: getattr(done, kind) for kind in KINDS}
         return state.published.settle(results, state.begun(self.history), until, state.exact.revision)
 
-    def _told(self, state: ProvisionalState, batches: Iterable[EventBatch]) -> Iterator[_Told]:
+    def _told(self, state: ProvisionalState, batch: EventBatch) -> Iterator[_Told]:
         """What devices said, cut so that devices whose last event is in one stretch without an edge go together."""
-        batch = EventBatch.concatenate(batches)
         if not len(batch):
             return
         ground = state.ground()

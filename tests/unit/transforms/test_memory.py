@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from thingbeam.transforms.columns.rows import Floats, Ints
 from thingbeam.transforms.memory import Memory
 
 
 def test_a_value_is_taken_once_and_by_its_token_only() -> None:
-    memory = Memory[np.ndarray](1000)  # type: ignore[type-arg]
-    value = np.zeros(4)
+    memory = Memory[Ints](1000)
+    value = np.zeros(4, np.int64)
     token = memory.leave(value)
     assert memory.take(b"another") is None
     assert memory.take(token) is value
@@ -20,7 +21,7 @@ def test_a_value_is_taken_once_and_by_its_token_only() -> None:
 
 
 def test_beyond_its_size_the_oldest_go_but_never_the_newest() -> None:
-    memory = Memory[np.ndarray](8 * 10)  # type: ignore[type-arg]
+    memory = Memory[Floats](8 * 10)
     first, second, third = (memory.leave(np.zeros(4)) for _ in range(3))
     assert memory.take(first) is None
     assert memory.take(second) is not None
@@ -33,7 +34,7 @@ def test_beyond_its_size_the_oldest_go_but_never_the_newest() -> None:
 
 
 def test_threads_do_not_mix_up_values() -> None:
-    memory = Memory[np.ndarray](1 << 20)  # type: ignore[type-arg]
+    memory = Memory[Ints](1 << 20)
 
     def work(number: int) -> bool:
         good = True

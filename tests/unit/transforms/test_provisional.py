@@ -12,10 +12,12 @@ from apache_beam.utils.timestamp import Timestamp
 
 from comparison import SECOND, history
 from golden_state import FOLDER
+from state_cells import Bag, Timer, Value
 from streams import random_stream, role_of, zone_name
 from thingbeam.schemas import Event, EventBatch, Session, from_record_batch
 from thingbeam.schemas.keys import key_of
 from thingbeam.transforms import exact, provisional
+from thingbeam.transforms.columns.provisional import ProvisionalState
 from thingbeam.transforms.columns.published import KINDS
 from thingbeam.transforms.exact import Pace, read_clock
 from thingbeam.transforms.memory import Memory
@@ -26,39 +28,14 @@ LATENESS_S = 60
 BAGS = tuple(f"w{number}" for number in range(8))
 
 
-class Cell:
-    """One value."""
+class Unordered(Bag):
+    """A bag as engines may give it."""
 
-    def __init__(self) -> None:
-        self.value: Any = None
-
-    def read(self) -> Any:
-        return self.value
-
-    def write(self, value: Any) -> None:
-        self.value = value
-
-    def clear(self) -> None:
-        self.value = None
+    def read(self) -> list[bytes]:
+        return random.Random(len(self.held)).sample(self.held, len(self.held))
 
 
-class Bag:
-    """Many, in no order."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-
-    def add(self, value: Any) -> None:
-        self.values.insert(random.Random(len(self.values)).randint(0, len(self.values)), value)
-
-    def read(self) -> list[Any]:
-        return list(self.values)
-
-    def clear(self) -> None:
-        self.values = []
-
-
-class Unread(Cell):
+class Unread(Value):
     """Nobody may look."""
 
     def read(self) -> Any:
@@ -68,18 +45,8 @@ class Unread(Cell):
 class UnreadBag(Bag):
     """Nobody may look."""
 
-    def read(self) -> Any:
+    def read(self) -> list[bytes]:
         raise AssertionError("read")
-
-
-class Timer:
-    """When it is set to."""
-
-    def __init__(self) -> None:
-        self.at: int | None = None
-
-    def set(self, at: Timestamp) -> None:
-        self.at = at.micros
 
 
 class Shard:
@@ -88,8 +55,8 @@ class Shard:
     def __init__(self, within: int | None = None) -> None:
         pace = Pace(lateness=LATENESS_S * SECOND, backlog=60 * SECOND)
         self.step = ProvisionalPass(history("1h"), pace, 1_000_000, within)
-        self.cells: dict[str, Any] = {name: Cell() for name in ("clock", "history", "stand", "shown")}
-        self.cells |= {name: Bag() for name in ("fresh", "published", "pieces", *BAGS)}
+        self.cells: dict[str, Any] = {name: Value() for name in ("clock", "history", "shown")}
+        self.cells |= {name: Unordered() for name in ("fresh", "published", "pieces", *BAGS)}
         self.timer, self.tick = Timer(), Timer()
 
     def _given(self, *names: str) -> dict[str, Any]:
@@ -101,14 +68,14 @@ class Shard:
         assert not list(late)
 
     def show(self) -> list[Any]:
-        given = self._given("clock", "history", "pieces", "fresh", "stand", "published", "shown")
+        given = self._given("clock", "history", "pieces", "fresh", "published", "shown")
         return rows(list(self.step.show(shard=3, **given)))
 
     def watermark(self, micros: int) -> list[Any]:
         found: list[Any] = []
-        while self.timer.at is not None and self.timer.at <= micros:
-            fired, self.timer.at = Timestamp(micros=self.timer.at), None
-            given = self._given("clock", "history", "pieces", "fresh", "stand", "published", "shown")
+        while self.timer.at is not None and self.timer.at.micros <= micros:
+            fired, self.timer.at = self.timer.at, None
+            given = self._given("clock", "history", "pieces", "fresh", "published", "shown")
             found += rows(list(self.step.wake(shard=3, fired=fired, timer=self.timer, **given)))
         return found
 
@@ -121,20 +88,27 @@ def plain(found: list[Any]) -> list[Any]:
     return sorted((repr((key_of(row), row._replace(revision=0))), row.final) for row in found)
 
 
+class Worker:
+    """The process that runs the step."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.forget()
+
+    def forget(self) -> None:
+        """As another one would know nothing."""
+        self.memory = Memory[ProvisionalState]()
+        self._monkeypatch.setattr(provisional, "_MEMORY", self.memory)
+
+
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> Memory[Any]:
-    memory = Memory[Any]()
-    monkeypatch.setattr(provisional, "_MEMORY", memory)
-    return memory
-
-
-def forget(memory: Memory[Any]) -> None:
-    memory.__init__()  # type: ignore[misc]
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    return Worker(monkeypatch)
 
 
 @pytest.mark.parametrize(("seed", "piece"), [*((seed, 1 << 20) for seed in range(8)), (8, 900), (9, 1500), (10, 2500)])
 def test_a_worker_that_remembers_nothing_gives_the_same_rows(
-    seed: int, piece: int, memory: Memory[Any], monkeypatch: pytest.MonkeyPatch
+    seed: int, piece: int, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In every way in which it may forget: before a tick, before a slice, always. State may be in pieces."""
     monkeypatch.setattr(exact, "_PIECE_BYTES", piece)
@@ -151,14 +125,14 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(
         found: list[list[Any]] = []
         for shard, forgets in ((one, False), (other, True)):
             if forgets and rng.random() < 0.5:
-                forget(memory)
+                worker.forget()
             done = shard.watermark(came[0].event_time.micros)
             shard.come(*came)
             if forgets and rng.random() < 0.5:
-                forget(memory)
+                worker.forget()
             done += shard.show()
             if forgets and rng.random() < 0.3:
-                forget(memory)
+                worker.forget()
             done += shard.watermark(newest)
             found.append(done)
             cut_up += len(shard.cells["pieces"].read()) > 1
@@ -174,12 +148,10 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(
     assert plain(one.watermark(end)) == plain(other.watermark(end))
     for shard in (one, other):
         assert shard.show() == []
-        assert not any(
-            shard.cells[name].read() for name in (*BAGS, "clock", "history", "pieces", "fresh", "published", "stand")
-        )
+        assert not any(shard.cells[name].read() for name in (*BAGS, "clock", "history", "pieces", "fresh", "published"))
 
 
-def test_a_worker_that_remembers_reads_no_state_to_show(memory: Memory[Any]) -> None:
+def test_a_worker_that_remembers_reads_no_state_to_show(worker: Worker) -> None:
     def light(at: int, value: str = "on") -> Event:
         return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", value)
 
@@ -193,7 +165,7 @@ def test_a_worker_that_remembers_reads_no_state_to_show(memory: Memory[Any]) -> 
     assert len(shard.show()) == 3
 
 
-def test_what_an_earlier_release_had_shown_is_taken_back(memory: Memory[Any]) -> None:
+def test_what_an_earlier_release_had_shown_is_taken_back(worker: Worker) -> None:
     shard = Shard()
     shard.cells["shown"].write((FOLDER / "provisional.v1.bin").read_bytes())
     shard.come(Event.of("e1", Timestamp(1_600_000_000), "lamp", "switch", "switch", "on"))
@@ -205,7 +177,7 @@ def test_what_an_earlier_release_had_shown_is_taken_back(memory: Memory[Any]) ->
 
 
 @pytest.mark.parametrize("forgets", [False, True])
-def test_what_is_far_behind_the_clock_is_not_shown_and_yet_counts(forgets: bool, memory: Memory[Any]) -> None:
+def test_what_is_far_behind_the_clock_is_not_shown_and_yet_counts(forgets: bool, worker: Worker) -> None:
     now = time.time()
 
     def light(ago: float, value: str = "on") -> Event:
@@ -215,7 +187,7 @@ def test_what_is_far_behind_the_clock_is_not_shown_and_yet_counts(forgets: bool,
     shard.come(light(600), light(500))
     assert shard.show() == []
     if forgets:
-        forget(memory)
+        worker.forget()
     shard.come(light(119))
     shown = shard.show()
     [session] = [row for row in shown if isinstance(row, Session)]
@@ -227,18 +199,18 @@ def test_what_is_far_behind_the_clock_is_not_shown_and_yet_counts(forgets: bool,
     assert (session.count, session.final) == (4, True)
 
 
-def test_a_long_backlog_is_not_kept_twice(memory: Memory[Any]) -> None:
+def test_a_long_backlog_is_not_kept_twice(worker: Worker) -> None:
     shard = Shard(within=SECOND)
     for at in range(0, 100 * 60, 60):
         shard.come(Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", "on"))
         shard.show()
         shard.watermark(at * SECOND)
-    [(state, _)] = memory._held.values()
+    [(state, _)] = worker.memory._held.values()
     assert sum(map(len, state.untold)) <= 3
     assert not state.heard
 
 
-def test_a_backlog_is_not_looked_at_until_something_recent_comes(memory: Memory[Any]) -> None:
+def test_a_backlog_is_not_looked_at_until_something_recent_comes(worker: Worker) -> None:
     now = time.time()
 
     def light(ago: float) -> Event:

@@ -99,7 +99,7 @@ def test_parts_upon_parts_are_as_one_state(seed: int) -> None:
             kept = rng.sample(everyone, rng.randint(0, len(everyone)))
             devices.keep(array(kept))
             over = {word: of for word, of in over.items() if word in kept}
-    assert by_device(devices.rules) == {word: of for word, of in over.items() if of}
+    assert by_device(devices.merged()) == {word: of for word, of in over.items() if of}
 
 
 def test_what_is_put_often_is_not_copied_as_often() -> None:

@@ -70,11 +70,11 @@ def run(events: list[Event], period: str, rng: random.Random, look: Any = None) 
             rng.shuffle(kept)
             known = HistoryState.decode(state.exact.encode())
             state = ProvisionalState(known, Published.decode(kept), state.revision)
-            live.tell(state, [EventBatch.from_events(waiting, zone_name)])
+            live.tell(state, EventBatch.from_events(waiting, zone_name))
         waiting += came
         seen += came
         newest = max(newest, *(event.event_time.micros for event in came))
-        sink.write(live.tick(state, [EventBatch.from_events(came, zone_name)], closed, now))
+        sink.write(live.tick(state, EventBatch.from_events(came, zone_name), closed, now))
         kept += filter(None, [state.published.encode_added()])
         if look is not None:
             look(seen, sink, newest)
@@ -164,12 +164,12 @@ def test_a_washer_that_runs_is_shown_running_and_then_done() -> None:
         return Event.of(f"e{at}", Timestamp(at), "washer", "washerOperatingState", "machineState", state)
 
     live, state = Provisional(history("1h")), fresh()
-    found = live.tick(state, [EventBatch.from_events([machine(100, "run")])], 0, 1)
+    found = live.tick(state, EventBatch.from_events([machine(100, "run")]), 0, 1)
     [running] = from_record_batch(found["activities"], Activity)
     assert (running.state, running.end, running.final) == ("running", None, False)
     [usage] = from_record_batch(found["usage"], Usage)
     assert usage.seconds_in_state == {"run": 1e-6}
-    found = live.tick(state, [EventBatch.from_events([machine(700, "stop")])], 0, 2)
+    found = live.tick(state, EventBatch.from_events([machine(700, "stop")]), 0, 2)
     [done] = from_record_batch(found["activities"], Activity)
     assert (done.state, done.duration_s, done.closed_by, done.final) == ("done", 600.0, "stop", False)
     assert done.start == running.start
@@ -185,8 +185,8 @@ def test_a_late_start_takes_back_what_was_shown() -> None:
         return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", value)
 
     live, state, sink = Provisional(history("1h")), fresh(), Sink()
-    sink.write(live.tick(state, [EventBatch.from_events([light(100, "on")])], 0, 1))
-    sink.write(live.tick(state, [EventBatch.from_events([light(90, "on")])], 0, 2))
+    sink.write(live.tick(state, EventBatch.from_events([light(100, "on")]), 0, 1))
+    sink.write(live.tick(state, EventBatch.from_events([light(90, "on")]), 0, 2))
     close(live, state, [light(90, "on"), light(100, "on")], 200 * SECOND, 3, sink)
     shown = [row for row in sink.rows.values() if isinstance(row, Activity)]
     assert [row.start.micros for row in shown] in ([], [90 * SECOND])
@@ -200,14 +200,14 @@ def test_what_the_exact_pass_has_begun_is_not_remembered_but_what_is_new_is() ->
         return Event.of(f"e{at}", Timestamp(at), "plug", "switch", "switch", value)
 
     live, state, sink = Provisional(history("1h")), fresh(), Sink()
-    sink.write(live.tick(state, [EventBatch.from_events([plug(100)], zone_name)], 0, 1))
+    sink.write(live.tick(state, EventBatch.from_events([plug(100)], zone_name), 0, 1))
     assert len(state.published) == len(sink.rows) == 3
     close(live, state, [plug(100)], 200 * SECOND, 2, sink)
     assert not len(state.published)
-    sink.write(live.tick(state, [EventBatch.from_events([plug(300)], zone_name)], 200 * SECOND, 3))
+    sink.write(live.tick(state, EventBatch.from_events([plug(300)], zone_name), 200 * SECOND, 3))
     assert not len(state.published)
     # A session and an hour that are new; the light is still on from before.
-    sink.write(live.tick(state, [EventBatch.from_events([plug(3700)], zone_name)], 200 * SECOND, 4))
+    sink.write(live.tick(state, EventBatch.from_events([plug(3700)], zone_name), 200 * SECOND, 4))
     assert len(state.published) == 2
     assert state.published.encode_added() is not None
     assert state.published.encode_added() is None
@@ -219,7 +219,7 @@ def test_ids_that_are_no_uuid_are_forgotten_with_their_devices() -> None:
     for minute in range(1, 400):
         event = Event.of(f"e{minute}", Timestamp(60 * minute), f"d{minute}", "switch", "switch", "on")
         batch = EventBatch.from_events([event], zone_name)
-        sink.write(live.tick(state, [batch], closed, 2 * minute))
+        sink.write(live.tick(state, batch, closed, 2 * minute))
         closed = (60 * minute + 1) * SECOND
         close(live, state, [event], closed, 2 * minute + 1, sink)
         state.exact = HistoryState.decode(state.exact.encode())
