@@ -8,7 +8,9 @@ are cut from a blob, at a third of what decoding costs. Any other line is left t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +24,7 @@ from thingbeam.transforms.columns.rows import Bools, Ints
 from thingbeam.transforms.columns.times import MILLIS_DIGITS, micros_of_millis_digits, micros_of_octets
 from thingbeam.transforms.envelopes import Limits
 
-__all__ = ["Alike", "Forms"]
+__all__ = ["Alike", "Forms", "rest_of"]
 
 _FEW: Final = 16
 """Fewer lines of one length are not worth the calls of a comparison."""
@@ -51,15 +53,8 @@ class Alike(NamedTuple):
     batch: EventBatch
     rest: bytes
     """The lines that are still to be decoded."""
-    starts: Ints
-    """Where in the rest each stretch of neighbouring lines begins."""
-    origins: Ints
-    """Where in the blob."""
-
-    def origin(self, at: int) -> int:
-        """Where in the blob a place of the rest was."""
-        run = int(np.searchsorted(self.starts, at, "right")) - 1
-        return int(self.origins[run]) + at - int(self.starts[run])
+    origin: Callable[[int], int]
+    """Where in the blob a place of the rest was."""
 
 
 class Forms:
@@ -89,10 +84,13 @@ class Forms:
             batches.append(batch)
             left += spans
             at = end
-        pieces = [data[start:stop] for start, stop in left]
-        starts = np.cumsum([0, *map(len, pieces)])[:-1]
-        origins = np.array([start for start, _ in left], np.int64)
-        return Alike(EventBatch.concatenate(batches), b"".join(pieces), starts, origins)
+        return Alike(EventBatch.concatenate(batches), *rest_of(data, left))
+
+    def drain(self) -> list[tuple[int, Form]]:
+        """The forms that are known, each with the length of its lines; from now on they are not."""
+        drained = [(length, form) for length, forms in self._known.items() for form in forms]
+        self._known = {}
+        return drained
 
     def _piece(self, data: bytes, begin: int, end: int) -> tuple[EventBatch, list[tuple[int, int]]]:
         """Read a piece of a blob: its rows, and the spans of lines that are left."""
@@ -179,6 +177,23 @@ class Forms:
             micros_of = micros_of_millis_digits if length == MILLIS_DIGITS else micros_of_octets
             micros[at], good[at] = micros_of(octets)
         return micros, good & (micros >= self._limits.earliest.micros) & (micros <= self._limits.latest.micros)
+
+
+def rest_of(data: bytes, spans: Sequence[tuple[int, int]]) -> tuple[bytes, Callable[[int], int]]:
+    """Some spans of a blob one after another, and what says where in the blob a place in them was.
+
+    >>> rest, origin = rest_of(b"abcdefgh", [(1, 3), (6, 8)])
+    >>> rest, [origin(at) for at in range(4)]
+    (b'bcgh', [1, 2, 6, 7])
+    """
+    pieces = [data[start:stop] for start, stop in spans]
+    starts = list(accumulate(map(len, pieces), initial=0))
+
+    def origin(at: int) -> int:
+        run = bisect_right(starts, at, hi=len(spans)) - 1
+        return spans[run][0] + at - starts[run]
+
+    return b"".join(pieces), origin
 
 
 def _matched(data: bytes, starts: Ints, lines: Ints, found: Form, number: int, form: Ints, values: Words) -> Ints:

@@ -22,7 +22,7 @@ from thingbeam.schemas.batch import EventBatch
 from thingbeam.schemas.blob import Blob
 from thingbeam.schemas.payloads import PayloadBatch
 from thingbeam.schemas.records import DeadLetter, Event
-from thingbeam.transforms.columns.forms import Forms
+from thingbeam.transforms.columns.native import forms_of
 from thingbeam.transforms.columns.plain import Descriptions, PlainEvents, decode
 from thingbeam.transforms.envelopes import Context, Failure, Limits, parse_each, redact
 
@@ -91,7 +91,7 @@ class BlobParser:
         self._limits = limits
         self._step = step
         self._descriptions = Descriptions()
-        self._forms = Forms(limits)
+        self._forms = forms_of(limits)
 
     def parse(self, blob: Blob, position: Callable[[int], str] | None = None) -> Parsed:
         """All events of a blob, and its dead letters.
