@@ -15,7 +15,7 @@ from thingbeam.schemas.names import Words, mix
 from thingbeam.transforms.columns.closing import Columns
 from thingbeam.transforms.columns.rows import Ints
 
-__all__ = ["Devices", "Part", "Rules", "join_rules"]
+__all__ = ["DeviceIndex", "Devices", "Part", "Rules", "bytes_of", "join_rules"]
 
 _SCALARS: Final = ("until", "edge")
 _LIVE: Final = ("live_high", "live_low", "live_time", "live_ended")
@@ -25,8 +25,13 @@ Rules = dict[str, Columns]
 """The state of each rule, by its name."""
 
 
-class _Index:
-    """Where the rows of each device are in columns."""
+class DeviceIndex:
+    """Where the rows of each device are in columns.
+
+    Args:
+        high: of each row, the high word of the device's id.
+        low: the low one.
+    """
 
     __slots__ = ("_order", "_words")
 
@@ -36,7 +41,7 @@ class _Index:
         self._words = words[self._order]
 
     def rows(self, wanted: Words) -> Ints:
-        """The rows of some devices, ascending."""
+        """The numbers of the rows, ascending, of the devices whose mixed words these are, ascending."""
         begin = np.searchsorted(self._words, wanted, "left")
         found: Ints = np.sort(self._order[_ranges(begin, np.searchsorted(self._words, wanted, "right"))[0]])
         return found
@@ -55,7 +60,7 @@ class Part:
     def __init__(self, rules: Rules, words: Words) -> None:
         self.rules = rules
         self.words = words
-        self._indexes: dict[str, tuple[_Index, _Index | None]] = {}
+        self._indexes: dict[str, tuple[DeviceIndex, DeviceIndex | None]] = {}
 
     def take(self, wanted: Words) -> Rules:
         """The state of the devices whose mixed words these are, ascending, in the order in which it lies here."""
@@ -65,8 +70,8 @@ class Part:
 
     def _columns(self, name: str, rule: Columns, wanted: Words) -> Columns:
         if name not in self._indexes:
-            live = _Index(rule["live_high"], rule["live_low"]) if "live_high" in rule else None
-            self._indexes[name] = _Index(rule["device_high"], rule["device_low"]), live
+            live = DeviceIndex(rule["live_high"], rule["live_low"]) if "live_high" in rule else None
+            self._indexes[name] = DeviceIndex(rule["device_high"], rule["device_low"]), live
         main, live = self._indexes[name]
         at = main.rows(wanted)
         taken: Columns = {

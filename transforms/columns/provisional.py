@@ -22,6 +22,7 @@ from thingbeam.transforms.columns.devices import Devices, Part, Rules, bytes_of
 from thingbeam.transforms.columns.history import History, HistoryState, Slice, names_used
 from thingbeam.transforms.columns.published import KINDS, Published, begun_words
 from thingbeam.transforms.columns.rows import Ints, SortedRows, sort_rows
+from thingbeam.transforms.columns.untold import Untold
 
 __all__ = ["Provisional", "ProvisionalState"]
 
@@ -39,7 +40,7 @@ class ProvisionalState:
         fork: the devices that spoke after the exact pass's stand, as they stand by what they said.
         heard: for each of these devices (its mixed word), the time of its last event.
         lexicon: the texts that the fork and the exact state refer to.
-        untold: rows that the fork does not know of yet.
+        untold: rows that the fork does not know of yet: it is told of them when their device speaks again.
     """
 
     __slots__ = ("_begun", "_ground", "exact", "fork", "heard", "lexicon", "published", "revision", "untold")
@@ -51,7 +52,7 @@ class ProvisionalState:
         self.fork = Devices()
         self.heard: dict[int, int] = {}
         self.lexicon = Lexicon()
-        self.untold: list[EventBatch] = []
+        self.untold = Untold()
         self._ground: Part | None = None
         self._begun: Words | None = None
 
@@ -60,9 +61,8 @@ class ProvisionalState:
         """About how many bytes it takes."""
         lexicon = self.lexicon
         texts = 2 * 200 * (len(lexicon.ids) + len(lexicon.texts) + len(lexicon.series))
-        untold = sum(batch.nbytes for batch in self.untold)
         held = bytes_of(self.exact.rules) + self.fork.nbytes + self.published.nbytes
-        return held + 100 * len(self.heard) + texts + untold
+        return held + 100 * len(self.heard) + texts + self.untold.nbytes
 
     def ground(self) -> Part:
         """The exact state, by device; the lexicon knows its texts from then on."""
@@ -116,8 +116,8 @@ class Provisional(NamedTuple):
             batch = batch.take(batch.rows[~old])
         if not len(batch):
             return {}
-        untold, state.untold = state.untold, []
-        for told in self._told(state, EventBatch.concatenate(untold)):
+        spoke = np.unique(mix(batch.rows["device_high"], batch.rows["device_low"]))
+        for told in self._told(state, state.untold.take(spoke)):
             self._take(state, told)
         found: dict[str, list[pa.RecordBatch]] = {}
         for told in self._told(state, batch):
@@ -136,10 +136,9 @@ class Provisional(NamedTuple):
 
         Args:
             state: of the shard's provisional pass; it is changed.
-            batch: the rows; they are looked at when others give results.
+            batch: the rows; they are looked at when others of their devices give results.
         """
-        if len(batch):
-            state.untold.append(batch)
+        state.untold.add(batch)
 
     def settle(self, state: ProvisionalState, done: Slice, until: int) -> dict[str, pa.RecordBatch]:
         """After a step of the exact pass: tombstones of what was published and is not so.
@@ -150,8 +149,7 @@ class Provisional(NamedTuple):
             until: where the exact pass stands.
         """
         state.advanced()
-        waiting = (batch.take(batch.rows[batch.rows["time"] >= until]) for batch in state.untold)
-        state.untold = [batch for batch in waiting if len(batch)]
+        state.untold.drop_before(until)
         heard = {word: time for word, time in state.heard.items() if time >= until}
         if len(heard) < len(state.heard):
             state.heard = heard
