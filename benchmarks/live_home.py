@@ -1,13 +1,14 @@
 """`thingbeam run home` from Kafka to Kafka on Flink, endless: how soon it has caught up, and how soon an event is seen.
 
     scripts/bench live [--rate 5000]
-    python benchmarks/live_home.py [--rate 5000] [--parallelism 2] [--provisional-every 400ms] [--seconds 30]
+    python benchmarks/live_home.py [--rate 5000] [--parallelism 2] [--provisional-every 400ms] [--seconds 60]
+        [further options of `thingbeam run home`]
 
 A broker with 8 partitions, a Flink cluster of one TaskManager, and a process that sends, all on this machine's cores.
 Ten minutes of events (`--backlog`) are there when the job is sent, and go on coming at the rate: it has caught up when
 what is not committed is less than two seconds of them; a checkpoint, and so a commit, comes each second. From then on
 an event's latency is from the broker's append of it to the append of the first revision of a session that contains it.
-Every device sends an event each 100 s.
+Every device sends an event each 100 s. Less than a minute would leave out when slices are closed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import tempfile
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -129,14 +130,14 @@ class Home(NamedTuple):
             finally:
                 process.terminate()
 
-    def job(self, parallelism: int, every: str, shards: int) -> list[str]:
+    def job(self, parallelism: int, every: str, shards: int, more: Sequence[str]) -> list[str]:
         """The command."""
         uri = f"kafka://{self.servers}"
         return [
             "-m", "thingbeam.runners.cli", "run", "home", "--timezone", "UTC", "--revisions", "all",
             "--provisional-every", every, "--input", f"{uri}/{EVENTS}?group={GROUP}&start=earliest&out_of_orderness=1s",
             "--output", f"{uri}/{RESULTS}", "--runner", "flink", "--streaming", "--checkpointing_interval=1000",
-            f"--parallelism={parallelism}", f"--shards={shards}",
+            f"--parallelism={parallelism}", f"--shards={shards}", *more,
         ]  # fmt: skip
 
     def topics(self) -> None:
@@ -164,6 +165,7 @@ def measure(
     every: str,
     shards: int,
     backend: Literal["hashmap", "rocksdb"],
+    more: Sequence[str],
 ) -> Live:
     """All of it."""
     with tempfile.TemporaryDirectory() as place, home(Path(place) / "stack", backend) as found:
@@ -175,7 +177,7 @@ def measure(
             while found.lag()[0] < backlog:
                 time.sleep(0.5)
             clock = time.monotonic()
-            with found.process(*found.job(parallelism, every, shards)) as job:
+            with found.process(*found.job(parallelism, every, shards, more)) as job:
                 start = _until(job, found, clock, lambda _, done: done > 0)
                 before, began = found.lag()[1], time.monotonic()
                 caught = _until(job, found, began, lambda lag, _: lag < 2 * rate)
@@ -262,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=5000, help="events a second (default 5,000)")
     parser.add_argument("--backlog", type=float, default=600, help="seconds of events that are there (default 600)")
-    parser.add_argument("--seconds", type=float, default=30, help="of which the latency is measured (default 30)")
+    parser.add_argument("--seconds", type=float, default=60, help="of which the latency is measured (default 60)")
     parser.add_argument("--parallelism", type=int, default=2, help="tasks of each step (default 2)")
     parser.add_argument("--shards", type=int, default=12, help="see `thingbeam run home` (default 12)")
     parser.add_argument("--provisional-every", default="400ms", help="see `thingbeam run home` (default 400ms)")
@@ -270,7 +272,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="file for the figures as JSON")
     parser.add_argument("--send", help=argparse.SUPPRESS)
     parser.add_argument("--begin", type=float, default=0.0, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given, more = parser.parse_known_args()
     end_cleanly()
     if given.send:
         send(given.send, given.rate, given.begin)
@@ -283,6 +285,7 @@ def main() -> None:
         given.provisional_every,
         given.shards,
         given.backend,
+        more,
     )
     print(
         f"{found.backlog:,} events behind and {found.rate:,.0f}/s more: first commit after {found.start_s:.1f} s, "

@@ -28,6 +28,8 @@ from thingbeam.transforms.sharding import ShardedBatch
 __all__ = ["ProvisionalPass"]
 
 _WHOLE: Final = np.dtype(("V", ROW.itemsize))
+# The part of a slice in which the shards close theirs.
+_CLOSING: Final = 2
 # How long nothing recent has come where all that comes is taken for a backlog.
 _LULL: Final = 10 * SECOND
 
@@ -180,6 +182,11 @@ class ProvisionalPass(SlicePass):
         stood.untold |= not forked
         stood.token, stood.revision = _MEMORY.leave(state), state.revision
         stood.write_to(clock)
+
+    def _phase(self, shard: int) -> int:
+        """Shards close their slices one after another: where all do it at once, nobody is looked at meanwhile."""
+        # By the golden ratio any few numbers lie apart.
+        return shard * 618_034 % SECOND * (self._pace.slice // _CLOSING) // SECOND
 
     def _is_backlog(self, batch: EventBatch, clock: Any, now: int) -> bool:
         """Whether all that comes is too far behind the clock to be shown, so that a look would be for nothing.

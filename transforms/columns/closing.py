@@ -50,6 +50,21 @@ class Lexicon:
         self.texts = {} if texts is None else texts
         self.series = {} if series is None else series
 
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.texts) + len(self.series)
+
+    def update(self, other: Lexicon) -> None:
+        """Learn what another knows."""
+        self.ids.update(other.ids)
+        self.texts.update(other.texts)
+        self.series.update(other.series)
+
+    def keep(self, words: set[int], ids: set[bytes]) -> None:
+        """Forget all but these texts and series, by their hashes, and these ids."""
+        self.texts = {word: text for word, text in self.texts.items() if word in words}
+        self.series = {word: parts for word, parts in self.series.items() if word in words}
+        self.ids = {key: text for key, text in self.ids.items() if key in ids}
+
     def learn(self, text: str) -> int:
         """Keep a text; returns its hash."""
         word = hash_text(text)

@@ -13,7 +13,7 @@ import numpy as np
 
 from thingbeam.schemas.names import Words, mix
 from thingbeam.transforms.columns.closing import Columns
-from thingbeam.transforms.columns.rows import Ints
+from thingbeam.transforms.columns.rows import Bools, Ints, among, ascending
 
 __all__ = ["DeviceIndex", "Devices", "Part", "Rules", "bytes_of", "join_rules"]
 
@@ -110,19 +110,20 @@ class Devices:
         """How many bytes the parts take."""
         return sum(part.words.nbytes + bytes_of(part.rules) for part in self._parts)
 
-    def take(self, wanted: Words, ground: Part) -> Rules:
+    def take(self, wanted: Words, put: Bools, ground: Part) -> Rules:
         """The state of the devices whose mixed words these are, ascending.
 
         Args:
             wanted: the words.
-            ground: what is right of the devices that no part speaks for.
+            put: which of them were put, and what was put is still right.
+            ground: what is right of the others.
         """
-        found: list[Rules] = []
+        found = [ground.take(wanted[~put])]
+        wanted = wanted[put]
         for part in reversed(self._parts):
-            mine = np.isin(wanted, part.words, assume_unique=True)
+            mine = among(wanted, part.words)
             found.append(part.take(wanted[mine]))
             wanted = wanted[~mine]
-        found.append(ground.take(wanted))
         return join_rules(found)
 
     def put(self, rules: Rules, words: Words) -> None:
@@ -136,7 +137,7 @@ class Devices:
         self._merge(len(self._parts))
         if self._parts:
             [part] = self._parts
-            wanted = wanted[np.isin(wanted, part.words, assume_unique=True)]
+            wanted = wanted[among(wanted, part.words)]
             self._parts = [Part(part.take(wanted), wanted)] if len(wanted) else []
 
     def _merge(self, count: int) -> None:
@@ -146,8 +147,8 @@ class Devices:
         *below, top = self._parts[-count:]
         rules, spoken = [top.rules], top.words
         for part in reversed(below):
-            rules.append(part.take(np.setdiff1d(part.words, spoken, assume_unique=True)))
-            spoken = np.union1d(spoken, part.words)
+            rules.append(part.take(part.words[~among(part.words, spoken)]))
+            spoken = ascending(np.concatenate((spoken, part.words)))
         self._parts[-count:] = [Part(join_rules(rules), spoken)]
 
 

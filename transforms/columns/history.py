@@ -94,15 +94,10 @@ class HistoryState:
 
     def _prune(self) -> None:
         """Forget texts that nothing refers to, when there are twice as many as there were after the last time."""
-        lexicon = self.lexicon
-        size = len(lexicon.ids) + len(lexicon.texts) + len(lexicon.series)
-        if size < max(_PRUNE_ABOVE, 2 * self.pruned):
+        if len(self.lexicon) < max(_PRUNE_ABOVE, 2 * self.pruned):
             return
-        words, ids = names_used(self.rules, lexicon)
-        lexicon.texts = {word: text for word, text in lexicon.texts.items() if word in words}
-        lexicon.series = {word: parts for word, parts in lexicon.series.items() if word in words}
-        lexicon.ids = {key: text for key, text in lexicon.ids.items() if key in ids}
-        self.pruned = len(lexicon.ids) + len(lexicon.texts) + len(lexicon.series)
+        self.lexicon.keep(*names_used(self.rules, self.lexicon))
+        self.pruned = len(self.lexicon)
 
 
 class History(NamedTuple):

@@ -21,13 +21,15 @@ from thingbeam.transforms.columns.closing import Closing, Lexicon
 from thingbeam.transforms.columns.devices import Devices, Part, Rules, bytes_of
 from thingbeam.transforms.columns.history import History, HistoryState, Slice, names_used
 from thingbeam.transforms.columns.published import KINDS, Published, begun_words
-from thingbeam.transforms.columns.rows import Ints, SortedRows, sort_rows
+from thingbeam.transforms.columns.rows import Ints, SortedRows, ascending, sort_rows
 from thingbeam.transforms.columns.untold import Untold
 
 __all__ = ["Provisional", "ProvisionalState"]
 
 _QUARTER: Final = 900_000_000
 _NEVER: Final = -(1 << 62)
+_SOME: Final = 1000
+"""Of no use any more, they may stay."""
 
 
 class ProvisionalState:
@@ -37,13 +39,17 @@ class ProvisionalState:
         exact: the state of the exact pass.
         published: what went out and is neither final nor taken back.
         revision: the last one that went out.
-        fork: the devices that spoke after the exact pass's stand, as they stand by what they said.
+        fork: the devices that spoke after the exact pass's stand, as they stand by what they said; and others, that it
+            has passed since.
         heard: for each of these devices (its mixed word), the time of its last event.
         lexicon: the texts that the fork and the exact state refer to.
         untold: rows that the fork does not know of yet: it is told of them when their device speaks again.
     """
 
-    __slots__ = ("_begun", "_ground", "exact", "fork", "heard", "lexicon", "published", "revision", "untold")
+    __slots__ = (
+        "_begun", "_ground", "_kept", "_latest", "_named", "_stand",
+        "exact", "fork", "heard", "lexicon", "published", "revision", "untold",
+    )  # fmt: skip
 
     def __init__(self, exact: HistoryState, published: Published, revision: int = 0) -> None:
         self.exact = exact
@@ -55,25 +61,26 @@ class ProvisionalState:
         self.untold = Untold()
         self._ground: Part | None = None
         self._begun: Words | None = None
+        self._stand = self._latest = _NEVER
+        # How much there was after the last time that what is of no use any more was forgotten.
+        self._kept = self._named = 0
 
     @property
     def nbytes(self) -> int:
         """About how many bytes it takes."""
-        lexicon = self.lexicon
-        texts = 2 * 200 * (len(lexicon.ids) + len(lexicon.texts) + len(lexicon.series))
+        texts = 2 * 200 * len(self.lexicon)
         held = bytes_of(self.exact.rules) + self.fork.nbytes + self.published.nbytes
         return held + 100 * len(self.heard) + texts + self.untold.nbytes
 
     def ground(self) -> Part:
         """The exact state, by device; the lexicon knows its texts from then on."""
         if self._ground is None:
-            words, ids = names_used(self.fork.merged(), self.lexicon)
-            old, new = self.lexicon, self.exact.lexicon
-            self.lexicon = Lexicon(
-                new.ids | {key: text for key, text in old.ids.items() if key in ids},
-                new.texts | {word: text for word, text in old.texts.items() if word in words},
-                new.series | {word: parts for word, parts in old.series.items() if word in words},
-            )
+            crowded = len(self.lexicon) > 2 * self._named + _SOME
+            if crowded:
+                self.lexicon.keep(*names_used(self.fork.merged(), self.lexicon))
+            self.lexicon.update(self.exact.lexicon)
+            if crowded:
+                self._named = len(self.lexicon)
             self._ground = Part(self.exact.rules, np.zeros(0, np.uint64))
         return self._ground
 
@@ -87,9 +94,28 @@ class ProvisionalState:
         """The same, of which no row is told yet."""
         return ProvisionalState(self.exact, self.published, self.revision)
 
-    def advanced(self) -> None:
-        """The exact state is another one now."""
+    def advanced(self, until: int) -> None:
+        """The exact state is another one now, that of a time; what devices said before it is in it."""
         self._ground = self._begun = None
+        self._stand = until
+        self.untold.drop_before(until)
+        if self._latest < until:
+            self.heard, self.fork, self._kept = {}, Devices(), 0
+        elif len(self.heard) > 2 * self._kept + _SOME:
+            self.heard = {word: time for word, time in self.heard.items() if time >= until}
+            self.fork.keep(np.array(sorted(self.heard), np.uint64))
+            self._kept = len(self.heard)
+
+    def last_of(self, words: Words) -> Ints:
+        """When some devices spoke last, of those of which the fork is right; others never did."""
+        heard = np.array([self.heard.get(word, _NEVER) for word in words.tolist()], np.int64)
+        heard[heard < self._stand] = _NEVER
+        return heard
+
+    def hear(self, words: Words, times: Ints) -> None:
+        """When some devices spoke last."""
+        self.heard.update(zip(words.tolist(), times.tolist(), strict=True))
+        self._latest = max(self._latest, int(times.max()))
 
 
 class Provisional(NamedTuple):
@@ -116,7 +142,7 @@ class Provisional(NamedTuple):
             batch = batch.take(batch.rows[~old])
         if not len(batch):
             return {}
-        spoke = np.unique(mix(batch.rows["device_high"], batch.rows["device_low"]))
+        spoke = ascending(mix(batch.rows["device_high"], batch.rows["device_low"]))
         for told in self._told(state, state.untold.take(spoke)):
             self._take(state, told)
         found: dict[str, list[pa.RecordBatch]] = {}
@@ -148,12 +174,7 @@ class Provisional(NamedTuple):
             done: the final results of the step.
             until: where the exact pass stands.
         """
-        state.advanced()
-        state.untold.drop_before(until)
-        heard = {word: time for word, time in state.heard.items() if time >= until}
-        if len(heard) < len(state.heard):
-            state.heard = heard
-            state.fork.keep(np.array(sorted(heard), np.uint64))
+        state.advanced(until)
         if not len(state.published):
             return {}
         results = {kind: getattr(done, kind) for kind in KINDS}
@@ -165,18 +186,19 @@ class Provisional(NamedTuple):
             return
         ground = state.ground()
         words, device = np.unique(mix(batch.rows["device_high"], batch.rows["device_low"]), return_inverse=True)
-        heard = np.array([state.heard.get(word, _NEVER) for word in words.tolist()], np.int64)
+        heard = state.last_of(words)
+        put = heard > _NEVER
         rows = batch.rows.copy()
         rows["time"] = np.maximum(rows["time"], heard[device])
         np.maximum.at(heard, device, rows["time"])
-        state.heard.update(zip(words.tolist(), heard.tolist(), strict=True))
+        state.hear(words, heard)
         peek = int(rows["time"].max()) + 1
         length = min(self.history.usage.period if self.history.usage else _QUARTER, _QUARTER)
         stretches: Ints = heard // length * length
         for stretch in np.unique(stretches).tolist():
             mine = stretches == stretch
             told = sort_rows(EventBatch(rows[mine[device]], batch.names))
-            part = state.fork.take(words[mine], ground)
+            part = state.fork.take(words[mine], put[mine], ground)
             if self.history.deduplicate is not None:
                 remembered, told = self.history.deduplicate.advance(part.get("deduplicate", {}), told, stretch)
                 part["deduplicate"] = remembered

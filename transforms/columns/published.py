@@ -15,7 +15,7 @@ from thingbeam.schemas.keys import KEY_FIELDS
 from thingbeam.schemas.names import Words, hash_text, id_words, mix
 from thingbeam.schemas.records import Activity, Session, Usage
 from thingbeam.transforms.columns.history import HistoryState
-from thingbeam.transforms.columns.rows import Bools, Ints, distinct_codes
+from thingbeam.transforms.columns.rows import Ints, among, ascending, distinct_codes
 from thingbeam.transforms.columns.usage import NEVER
 from thingbeam.transforms.columns.zones import SECOND
 from thingbeam.transforms.rules.periods import Period
@@ -78,7 +78,7 @@ class Published:
         words = key_words(kind, batch)
         known = self._known
         at = np.array(
-            [n for n in np.flatnonzero(~_among(words, begun)).tolist() if int(words[n]) not in known], np.int64
+            [n for n in np.flatnonzero(~among(words, begun)).tolist() if int(words[n]) not in known], np.int64
         )
         if len(at):
             self._hold(kind, _Rows(words[at], batch.take(pa.array(at))))
@@ -96,12 +96,12 @@ class Published:
             revision: of the tombstones.
         """
         over = [key_words(kind, batch) for kind, batch in done.items() if batch is not None]
-        known = np.union1d(begun, np.concatenate(over)) if over else begun
+        known = ascending(np.concatenate((begun, *over))) if over else begun
         held, self._rows, self._known = self._rows, {}, set()
         taken_back: dict[str, pa.RecordBatch] = {}
         for kind, parts in held.items():
             rows = _joined(parts)
-            open_ = ~_among(rows.words, known)
+            open_ = ~among(rows.words, known)
             due = open_ & (_known_at(kind, rows.batch) <= until)
             waits = open_ & ~due
             if waits.any():
@@ -186,7 +186,7 @@ def begun_words(exact: HistoryState, period: int) -> Words:
             for at, field in enumerate(names, 1):
                 fields[field] = _hashes([parts[at] for parts in known])[codes]
         found.append(_mixed(kind, fields))
-    return np.unique(np.concatenate(found)) if found else _NOTHING
+    return ascending(np.concatenate(found)) if found else _NOTHING
 
 
 def _hashes(texts: list[str | None]) -> Words:
@@ -217,14 +217,6 @@ def _tombstones(batch: pa.RecordBatch, revision: int) -> pa.RecordBatch:
     }
     arrays = [said.get(field.name, column) for field, column in zip(batch.schema, batch.columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
-
-
-def _among(words: Words, known: Words) -> Bools:
-    """Which words are among some ascending ones."""
-    if not len(known):
-        return np.zeros(len(words), np.bool_)
-    found: Bools = known.take(np.searchsorted(known, words), mode="clip") == words
-    return found
 
 
 def _joined(parts: list[_Rows]) -> _Rows:
