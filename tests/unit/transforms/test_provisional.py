@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from thingbeam.schemas.keys import key_of
 from thingbeam.transforms import exact, provisional
 from thingbeam.transforms.columns.provisional import ProvisionalState
 from thingbeam.transforms.columns.published import KINDS
-from thingbeam.transforms.exact import Pace, read_clock
+from thingbeam.transforms.exact import ExactPass, Pace, read_clock
 from thingbeam.transforms.memory import Memory
 from thingbeam.transforms.provisional import ProvisionalPass
 from thingbeam.transforms.rules import is_ignored
@@ -151,6 +152,16 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(
         assert not any(shard.cells[name].read() for name in (*BAGS, "clock", "history", "pieces", "fresh", "published"))
 
 
+def test_shards_close_their_slices_one_after_another() -> None:
+    pace = Pace()
+    for first in (0, 100):
+        step = ProvisionalPass(history("1h"), pace, SECOND)
+        phases = sorted(step._phase(shard) for shard in range(first, first + 8))
+        assert min(later - sooner for sooner, later in pairwise(phases)) >= SECOND
+        assert 0 <= phases[0] <= phases[-1] < pace.slice // 2
+    assert ExactPass(history("1h"), pace)._phase(3) == 0
+
+
 def test_a_worker_that_remembers_reads_no_state_to_show(worker: Worker) -> None:
     def light(at: int, value: str = "on") -> Event:
         return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", value)
@@ -158,7 +169,8 @@ def test_a_worker_that_remembers_reads_no_state_to_show(worker: Worker) -> None:
     shard = Shard()
     shard.come(light(100))
     assert len(shard.show()) == 3
-    shard.watermark((200 + LATENESS_S) * SECOND)
+    # A shard closes a slice up to half of one later than it might.
+    shard.watermark((180 + 30 + LATENESS_S) * SECOND)
     assert read_clock(shard.cells["clock"]).closed == 180 * SECOND
     shard.come(light(300, "off"))
     shard.cells["history"] = Unread()

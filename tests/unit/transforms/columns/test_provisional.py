@@ -242,7 +242,7 @@ def test_devices_that_the_exact_pass_has_passed_are_forgotten_though_others_go_o
     live, state, sink = Provisional(history("1h")), fresh(), Sink()
     waiting: list[Event] = []
     most = 0
-    for minute in range(1, 1200):
+    for minute in range(1, 300):
         event = Event.of(f"e{minute}", Timestamp(60 * minute), f"d{minute}", "switch", "switch", "on")
         waiting.append(event)
         closed = 60 * (minute - 1) * SECOND
