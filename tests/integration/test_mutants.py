@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 TESTS: Final = CHECKOUT / "tests"
 COLUMNS: Final = "tests/unit/transforms/columns"
-HELPERS: Final = ("streams.py", "columnar.py", "comparison.py", "zones.py", "lines.py")
+HELPERS: Final = ("streams.py", "columnar.py", "comparison.py", "zones.py", "lines.py", "alike.py")
 MODULES: Final = (
     "deduplicate", "rows", "sessions", "activities", "meters", "periods", "values", "liveness", "zones", "usage",
     "times", "form", "forms",
