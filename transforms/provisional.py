@@ -119,10 +119,6 @@ class ProvisionalPass(SlicePass):
             bags = (w0, w1, w2, w3, w4, w5, w6, w7)
             waiting = EventBatch.concatenate(EventBatch.decode(encoded) for bag in bags for encoded in bag.read())
             self._provisional.tell(state, _without(waiting, batch))
-        waits = batch.rows["time"] >= stood.closed
-        if not waits.all():
-            # What the exact pass has taken by now needs no preview.
-            batch = batch.take(batch.rows[waits])
         now = time.time_ns() // 1000
         since = -END_OF_TIME if self._within is None else now - self._within
         results = self._provisional.tick(state, batch, stood.closed, now, since)

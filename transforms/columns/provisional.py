@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from thingbeam.schemas.batch import EventBatch
+from thingbeam.schemas.encoding import Rows
 from thingbeam.schemas.names import Words, mix
 from thingbeam.transforms.columns.closing import Closing, Lexicon
 from thingbeam.transforms.columns.devices import Devices, Part, Rules, bytes_of
 from thingbeam.transforms.columns.history import History, HistoryState, Slice, names_used
 from thingbeam.transforms.columns.published import KINDS, Published, begun_words
-from thingbeam.transforms.columns.rows import Ints, SortedRows, ascending, sort_rows
+from thingbeam.transforms.columns.rows import Bools, Ints, SortedRows, ascending, sort_rows
 from thingbeam.transforms.columns.untold import Untold
 
 __all__ = ["Provisional", "ProvisionalState"]
@@ -98,7 +99,7 @@ class ProvisionalState:
         """The exact state is another one now, that of a time; what devices said before it is in it."""
         self._ground = self._begun = None
         self._stand = until
-        self.untold.drop_before(until)
+        self.untold.drop(self.is_useless)
         if self._latest < until:
             self.heard, self.fork, self._kept = {}, Devices(), 0
         elif len(self.heard) > 2 * self._kept + _SOME:
@@ -106,8 +107,19 @@ class ProvisionalState:
             self.fork.keep(np.array(sorted(self.heard), np.uint64))
             self._kept = len(self.heard)
 
+    def is_useless(self, rows: Rows) -> Bools:
+        """Of some rows, which need not be told: the exact state has them, and their device does not stand beyond it.
+
+        A device that does is worked on from its fork, which would never learn of them.
+        """
+        useless: Bools = rows["time"] < self._stand
+        if useless.any():
+            at = np.flatnonzero(useless)
+            useless[at] = self.last_of(mix(rows["device_high"][at], rows["device_low"][at])) == _NEVER
+        return useless
+
     def last_of(self, words: Words) -> Ints:
-        """When some devices spoke last, of those of which the fork is right; others never did."""
+        """When some devices spoke last, of those that stand beyond the exact pass in the fork; others never did."""
         heard = np.array([self.heard.get(word, _NEVER) for word in words.tolist()], np.int64)
         heard[heard < self._stand] = _NEVER
         return heard
@@ -130,13 +142,13 @@ class Provisional(NamedTuple):
 
         Args:
             state: of the shard's provisional pass; it is changed.
-            batch: rows that wait for the exact pass.
+            batch: rows that wait for the exact pass, or that it has passed since they came.
             closed: where the exact pass stands; what was over by then is final.
             now: microseconds of processing time, for the revision.
             since: rows before it, microseconds of event time, give no results by themselves.
         """
         state.revision = max(state.revision + 1, state.exact.revision + 1, now)
-        old = batch.rows["time"] < since
+        old = batch.rows["time"] < max(since, closed)
         if old.any():
             self.tell(state, batch.take(batch.rows[old]))
             batch = batch.take(batch.rows[~old])
@@ -152,19 +164,23 @@ class Provisional(NamedTuple):
                 if rows.num_rows:
                     found.setdefault(kind, []).append(rows)
             self._take(state, told)
-        results = {kind: pa.Table.from_batches(rows).combine_chunks().to_batches()[0] for kind, rows in found.items()}
-        for kind, rows in results.items():
-            state.published.add(kind, rows, state.begun(self.history))
+        results: dict[str, pa.RecordBatch] = {}
+        for kind, parts in found.items():
+            [rows] = pa.Table.from_batches(parts).combine_chunks().to_batches()
+            rows = state.published.add(kind, rows, state.begun(self.history), closed)
+            if rows.num_rows:
+                results[kind] = rows
         return results
 
     def tell(self, state: ProvisionalState, batch: EventBatch) -> None:
-        """Take rows that wait, and whose results are out, or are not to go out.
+        """Take rows whose results are out, or are not to go out.
 
         Args:
             state: of the shard's provisional pass; it is changed.
-            batch: the rows; they are looked at when others of their devices give results.
+            batch: rows that wait for the exact pass, or that it has passed since they came; they are looked at when
+                others of their devices give results.
         """
-        state.untold.add(batch)
+        state.untold.add(batch.take(batch.rows.compress(~state.is_useless(batch.rows))))
 
     def settle(self, state: ProvisionalState, done: Slice, until: int) -> dict[str, pa.RecordBatch]:
         """After a step of the exact pass: tombstones of what was published and is not so.

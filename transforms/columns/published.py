@@ -67,22 +67,27 @@ class Published:
         """About how many bytes it takes."""
         return sum(rows.batch.nbytes + 100 * len(rows.words) for held in self._rows.values() for rows in held)
 
-    def add(self, kind: str, batch: pa.RecordBatch, begun: Words) -> None:
-        """Remember the rows whose key is new.
+    def add(self, kind: str, batch: pa.RecordBatch, begun: Words, closed: int = NEVER) -> pa.RecordBatch:
+        """Remember the rows whose key is new; give those that may go out.
+
+        A row that the exact pass would know of by now, and has not begun, it has ended or will never come to. Such a
+        row would replace the final one and then take it away.
 
         Args:
             kind: of the rows.
             batch: one row for each key.
             begun: ascending; the keys that the exact pass will come to.
+            closed: where it stands.
         """
         words = key_words(kind, batch)
+        open_ = ~among(words, begun)
+        wrong = open_ & (_known_at(kind, batch) <= closed)
         known = self._known
-        at = np.array(
-            [n for n in np.flatnonzero(~among(words, begun)).tolist() if int(words[n]) not in known], np.int64
-        )
+        at = np.array([n for n in np.flatnonzero(open_ & ~wrong).tolist() if int(words[n]) not in known], np.int64)
         if len(at):
             self._hold(kind, _Rows(words[at], batch.take(pa.array(at))))
             self._added.setdefault(kind, []).append(self._rows[kind][-1].batch)
+        return batch.filter(pa.array(~wrong)) if wrong.any() else batch
 
     def settle(
         self, done: Mapping[str, pa.RecordBatch | None], begun: Words, until: int, revision: int

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from thingbeam.schemas.batch import EventBatch
+from thingbeam.schemas.encoding import Rows
 from thingbeam.schemas.names import Words
 from thingbeam.transforms.columns.devices import DeviceIndex
 from thingbeam.transforms.columns.rows import Bools
 
 __all__ = ["Untold"]
+
+Useless = Callable[[Rows], Bools]
+"""Of rows as in `EventBatch.rows`, which are of no use any more."""
 
 
 class _Part:
@@ -34,8 +40,9 @@ class _Part:
         self.left -= len(at)
         return EventBatch(self._batch.rows.take(at), self._batch.names)
 
-    def drop_before(self, time: int) -> None:
-        self._gone |= self._batch.rows["time"] < time
+    def drop(self, useless: Useless) -> None:
+        there = np.flatnonzero(~self._gone)
+        self._gone[there[useless(self._batch.rows.take(there))]] = True
         self.left = len(self._gone) - int(np.count_nonzero(self._gone))
 
     def rest(self) -> EventBatch:
@@ -57,7 +64,7 @@ class Untold:
     >>> words = mix(batch.rows["device_high"], batch.rows["device_low"])
     >>> [event.event_id for event in untold.take(words[1:2]).to_events()], len(untold)
     (['e1', 'e3'], 2)
-    >>> untold.drop_before(2_000_000)
+    >>> untold.drop(lambda rows: rows["time"] < 2_000_000)
     >>> [event.event_id for event in untold.take(np.unique(words)).to_events()], len(untold)
     (['e2'], 0)
     """
@@ -93,13 +100,13 @@ class Untold:
         found = [part.take(words) for part in self._parts]
         return EventBatch.concatenate(batch for batch in found if len(batch))
 
-    def drop_before(self, time: int) -> None:
-        """Forget rows of an earlier time, microseconds."""
-        kept = (batch.take(batch.rows.compress(batch.rows["time"] >= time)) for batch in self._fresh)
+    def drop(self, useless: Useless) -> None:
+        """Forget the rows of which it is said that they are of no use."""
+        kept = (batch.take(batch.rows.compress(~useless(batch.rows))) for batch in self._fresh)
         self._fresh = [batch for batch in kept if len(batch)]
         parts, self._parts = self._parts, []
         for part in parts:
-            part.drop_before(time)
+            part.drop(useless)
             if part.left:
                 self._push(part)
 

@@ -106,6 +106,18 @@ def test_what_the_exact_pass_came_to_or_cannot_know_yet_is_not_taken_back() -> N
     assert last.device_id == "d"
 
 
+def test_what_the_exact_pass_has_ended_or_never_comes_to_does_not_go_out() -> None:
+    """It would replace the final row, and be taken back."""
+    published = Published()
+    shown = sessions(*(session(name, 10 * at) for at, name in enumerate("abc")))
+    begun = key_words("sessions", sessions(session("a", 0)))
+    rows = published.add("sessions", shown, begun, 20 * SECOND)
+    assert [row.device_id for row in from_record_batch(rows, Session)] == ["a", "c"]
+    assert len(published) == 1
+    assert published.add("sessions", shown, begun, 20 * SECOND + 1).num_rows == 1
+    assert not published.settle({}, begun, 20 * SECOND, 9)
+
+
 def test_a_period_is_known_when_it_is_over() -> None:
     _, found, _ = results(3)
     batch = found["usage"]

@@ -47,7 +47,7 @@ def test_any_sequence_of_calls_is_as_with_a_list(seed: int) -> None:
             plain = [event for event in plain if event.device_id not in spoke]
         if chance.random() < 0.2:
             time = chance.choice(some).event_time
-            untold.drop_before(time.micros)
+            untold.drop(lambda rows, time=time: rows["time"] < time.micros)
             plain = [event for event in plain if event.event_time >= time]
         assert len(untold) == len(plain)
     assert said(untold.take(ascending(set(words.values()))).to_events()) == said(plain)
@@ -62,7 +62,7 @@ def test_what_is_gone_is_let_go() -> None:
         untold.take(ascending(set()))
     full = untold.nbytes
     assert full >= sum(batch.rows.nbytes for batch in batches)
-    untold.drop_before(1 << 62)
+    untold.drop(lambda rows: rows["time"] < 1 << 62)
     assert untold.nbytes == 0
     untold.add(batches[0])
     assert 0 < untold.nbytes < full / 10
