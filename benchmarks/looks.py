@@ -90,8 +90,8 @@ def batches(devices: int, begin: int, every: int) -> Iterator[EventBatch]:
 def cost(devices: int, every: int) -> Cost:
     """Of a shard that knows so many."""
     shard = Shard(every)
-    # In the middle of an hour, and by the clock's time: no step of a backlog is longer.
-    begin = int(time.time()) // 3600 * 3600 * _SECOND + 600 * _SECOND
+    # In the middle of an hour, and not behind the clock: steps of a backlog are longer.
+    begin = (int(time.time()) // 3600 + 1) * 3600 * _SECOND + 600 * _SECOND
     looks: list[tuple[float, int]] = []
     slices: list[float] = []
     for batch in batches(devices, begin, every):

@@ -157,7 +157,7 @@ class _OneStep(beam.PTransform[Any, Any]):
         else:
             step = ExactPass(history, self._pace, emit_distinct=distinct)
             if provisional:
-                step = ProvisionalPass(history, self._pace, provisional, provisional_within)
+                step = ProvisionalPass(history, self._pace, provisional, provisional_within, self._shards)
             passed = sharded | "Exact" >> beam.ParDo(step).with_outputs(LATE, wanted, *more)
         records = {ACTIVITIES: Activity, SESSIONS: Session, USAGE: Usage}
         given = [self._as_asked(passed[tag], tag, records.get(tag, Event)) for tag in (wanted, *more, LATE)]

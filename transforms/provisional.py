@@ -23,7 +23,8 @@ from thingbeam.transforms.columns.published import Published
 from thingbeam.transforms.columns.zones import SECOND
 from thingbeam.transforms.exact import ExactPass, HistoryCell, Pace, SlicePass, name_of_time, read_clock
 from thingbeam.transforms.memory import Memory
-from thingbeam.transforms.sharding import ShardedBatch
+from thingbeam.transforms.sharding import DEFAULT_SHARDS, ShardedBatch
+from thingbeam.transforms.spreading import shard_numbers
 
 __all__ = ["ProvisionalPass"]
 
@@ -46,6 +47,7 @@ class ProvisionalPass(SlicePass):
         pace: slices and lateness.
         every: microseconds of processing time.
         within: microseconds by which a row may be behind the clock to be shown; None for any.
+        shards: how many there are, so that they close their slices one after another.
     """
 
     FRESH = BagStateSpec("fresh", BytesCoder())
@@ -55,8 +57,11 @@ class ProvisionalPass(SlicePass):
     WAKE = TimerSpec("wake", TimeDomain.WATERMARK)
     TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
 
-    def __init__(self, history: History, pace: Pace, every: int, within: int | None = None) -> None:
+    def __init__(
+        self, history: History, pace: Pace, every: int, within: int | None = None, shards: int = DEFAULT_SHARDS
+    ) -> None:
         super().__init__(history, pace)
+        self._places = {number: place for place, number in enumerate(shard_numbers(shards))}
         self._within = within
         self._provisional = Provisional(history)
         self._every = every
@@ -181,8 +186,7 @@ class ProvisionalPass(SlicePass):
 
     def _phase(self, shard: int) -> int:
         """Shards close their slices one after another: where all do it at once, nobody is looked at meanwhile."""
-        # By the golden ratio any few numbers lie apart.
-        return shard * 618_034 % SECOND * (self._pace.slice // _CLOSING) // SECOND
+        return self._places.get(shard, 0) * (self._pace.slice // _CLOSING) // len(self._places)
 
     def _is_backlog(self, batch: EventBatch, clock: Any, now: int) -> bool:
         """Whether all that comes is too far behind the clock to be shown, so that a look would be for nothing.

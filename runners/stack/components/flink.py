@@ -186,6 +186,8 @@ class Flink(Component):
             "taskmanager.memory.jvm-overhead.min": f"{_OVERHEAD_MB}m",
             "taskmanager.memory.jvm-overhead.max": f"{_OVERHEAD_MB}m",
             "state.backend.type": self.backend,
+            # RocksDB would copy all that it holds at every checkpoint; a hash map does.
+            "state.backend.incremental": "true",
             # The JobManager's own memory holds 5 MB of state: past that a job restarts for ever.
             "state.checkpoint-storage": "filesystem",
             "state.checkpoints.dir": f"{here}/checkpoints",

@@ -196,13 +196,27 @@ def test_damaged_batches() -> None:
 def test_what_is_cut_is_rejoined_in_any_order(encoded: bytes, size: int, order: random.Random) -> None:
     head, pieces = cut(encoded, size)
     assert is_cut(head)
-    assert len(pieces) == -(-len(encoded) // size)
+    assert all(len(unpack(b"TBPC", 1, piece)[1]["bytes"]) == size for piece in pieces[:-1])
     order.shuffle(pieces)
     assert rejoin(head, pieces) == encoded
 
 
+def test_what_repeats_comes_to_little() -> None:
+    _, pieces = cut(bytes(100_000), 1000)
+    assert len(pieces) == 1
+
+
+def test_pieces_of_the_first_version_were_not_compressed() -> None:
+    pieces = [pack(b"TBPC", 1, {"at": np.array([at]), "bytes": np.arange(at, at + 5, dtype=np.uint8)}) for at in (5, 0)]
+    assert rejoin(pack(b"TBCT", 1, {"length": np.array([10])}), pieces) == bytes(range(10))
+
+
 def test_pieces_that_are_not_all_of_one_are_refused() -> None:
     head, pieces = cut(bytes(range(100)), 30)
+    length = sum(len(unpack(b"TBPC", 1, piece)[1]["bytes"]) for piece in pieces)
+    torn = pack(b"TBPC", 1, {"at": np.array([0]), "bytes": np.full(length, 255, np.uint8)})
+    with pytest.raises(EncodingError, match="damaged"):
+        rejoin(head, [torn])
     for wrong in (pieces[1:], pieces[:-1], [*pieces, pieces[0]], [], [*pieces[:3], cut(b"12345", 30)[1][0]]):
         with pytest.raises(EncodingError, match="cut into other pieces"):
             rejoin(head, wrong)

@@ -24,6 +24,7 @@ from thingbeam.transforms.exact import ExactPass, Pace, read_clock
 from thingbeam.transforms.memory import Memory
 from thingbeam.transforms.provisional import ProvisionalPass
 from thingbeam.transforms.rules import is_ignored
+from thingbeam.transforms.spreading import shard_numbers
 
 LATENESS_S = 60
 BAGS = tuple(f"w{number}" for number in range(8))
@@ -154,11 +155,13 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(
 
 def test_shards_close_their_slices_one_after_another() -> None:
     pace = Pace()
-    for first in (0, 100):
-        step = ProvisionalPass(history("1h"), pace, SECOND)
-        phases = sorted(step._phase(shard) for shard in range(first, first + 8))
-        assert min(later - sooner for sooner, later in pairwise(phases)) >= SECOND
-        assert 0 <= phases[0] <= phases[-1] < pace.slice // 2
+    for shards in (1, 4, 12, 200):
+        step = ProvisionalPass(history("1h"), pace, SECOND, shards=shards)
+        phases = [step._phase(shard) for shard in shard_numbers(shards)]
+        assert [later - sooner for sooner, later in pairwise([*phases, pace.slice // 2])] == [
+            30 * SECOND // shards
+        ] * shards
+        assert phases[0] == step._phase(32_000) == 0
     assert ExactPass(history("1h"), pace)._phase(3) == 0
 
 
