@@ -65,6 +65,7 @@ from stack_fixtures import (  # noqa: E402  # fixtures of real servers
     dynamodb,  # noqa: F401
     dynamodb_on_disk,  # noqa: F401
     flink,  # noqa: F401
+    flink_rocksdb,  # noqa: F401
     hbase,  # noqa: F401
     kafka,  # noqa: F401
     kinesis,  # noqa: F401

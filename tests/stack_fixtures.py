@@ -301,6 +301,14 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(stack, "flink", pool)
 
 
+@pytest.fixture
+def flink_rocksdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The same with state in RocksDB, whose checkpoints hold what changed since the last."""
+    component = Flink(taskmanagers=2, backend="rocksdb")
+    with stack_of(tmp_path_factory, component) as stack, loopback_workers(PipelineOptions([])) as pool:
+        yield Cluster(stack, "flink", pool)
+
+
 @pytest.fixture(scope="session")
 def kinesis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Streams]:
     """Kinesis by kinesalite: what is acknowledged is on disk."""

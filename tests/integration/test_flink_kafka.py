@@ -186,6 +186,25 @@ def test_results_are_exact_whatever_is_killed(flink: Cluster, kafka: Broker) -> 
         fleet.end()
 
 
+@pytest.mark.slow
+def test_results_are_exact_with_state_in_rocksdb(flink_rocksdb: Cluster, kafka: Broker) -> None:
+    """Worker and TaskManager are killed: state comes back from what each checkpoint added; and by a savepoint."""
+    events = payloads(EVENTS // 2)
+    fleet = Fleet(flink_rocksdb, kafka)
+    try:
+        fleet.submit()
+        with fleet.feeder(events, EVENTS // 10) as feeder:
+            fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
+            more = EVENTS // 10
+            fleet.survive("worker", lambda: kill_workers(flink_rocksdb), feeder, more)
+            fleet.survive("taskmanager", lambda: flink_rocksdb.restart("taskmanager-1"), feeder, more)
+            savepoint = flink_rocksdb.rest.stop(fleet.job)
+            fleet.submit(4, savepoint)
+            fleet.finish(events, feeder)
+    finally:
+        fleet.end()
+
+
 # By hand: THINGBEAM_TEST_EVENTS=1000000.
 if EVENTS >= 200_000:
 
