@@ -40,6 +40,7 @@ class ProvisionalState:
         exact: the state of the exact pass.
         published: what went out and is neither final nor taken back.
         revision: the last one that went out.
+        stand: where the exact pass stands; microseconds.
         fork: the devices that spoke after the exact pass's stand, as they stand by what they said; and others, that it
             has passed since.
         heard: for each of these devices (its mixed word), the time of its last event.
@@ -48,8 +49,8 @@ class ProvisionalState:
     """
 
     __slots__ = (
-        "_begun", "_ground", "_kept", "_latest", "_named", "_stand",
-        "exact", "fork", "heard", "lexicon", "published", "revision", "untold",
+        "_begun", "_ground", "_kept", "_latest", "_named",
+        "exact", "fork", "heard", "lexicon", "published", "revision", "stand", "untold",
     )  # fmt: skip
 
     def __init__(self, exact: HistoryState, published: Published, revision: int = 0) -> None:
@@ -62,7 +63,7 @@ class ProvisionalState:
         self.untold = Untold()
         self._ground: Part | None = None
         self._begun: Words | None = None
-        self._stand = self._latest = _NEVER
+        self.stand = self._latest = _NEVER
         # How much there was after the last time that what is of no use any more was forgotten.
         self._kept = self._named = 0
 
@@ -98,7 +99,7 @@ class ProvisionalState:
     def advanced(self, until: int) -> None:
         """The exact state is another one now, that of a time; what devices said before it is in it."""
         self._ground = self._begun = None
-        self._stand = until
+        self.stand = until
         self.untold.drop(self.is_useless)
         if self._latest < until:
             self.heard, self.fork, self._kept = {}, Devices(), 0
@@ -112,7 +113,7 @@ class ProvisionalState:
 
         A device that does is worked on from its fork, which would never learn of them.
         """
-        useless: Bools = rows["time"] < self._stand
+        useless: Bools = rows["time"] < self.stand
         if useless.any():
             at = np.flatnonzero(useless)
             useless[at] = self.last_of(mix(rows["device_high"][at], rows["device_low"][at])) == _NEVER
@@ -121,7 +122,7 @@ class ProvisionalState:
     def last_of(self, words: Words) -> Ints:
         """When some devices spoke last, of those that stand beyond the exact pass in the fork; others never did."""
         heard = np.array([self.heard.get(word, _NEVER) for word in words.tolist()], np.int64)
-        heard[heard < self._stand] = _NEVER
+        heard[heard < self.stand] = _NEVER
         return heard
 
     def hear(self, words: Words, times: Ints) -> None:
@@ -148,6 +149,8 @@ class Provisional(NamedTuple):
             since: rows before it, microseconds of event time, give no results by themselves.
         """
         state.revision = max(state.revision + 1, state.exact.revision + 1, now)
+        # What was made of the cells does not know it.
+        state.stand = closed
         old = batch.rows["time"] < max(since, closed)
         if old.any():
             self.tell(state, batch.take(batch.rows[old]))

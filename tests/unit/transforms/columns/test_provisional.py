@@ -244,9 +244,12 @@ def test_a_final_row_stays_though_its_end_was_looked_at_after_it_was_final(told:
     assert (final.start.micros, final.end and final.end.micros) == (100 * SECOND, 110 * SECOND)
 
 
-def test_what_the_exact_pass_took_of_a_device_that_is_not_in_the_fork_is_not_told_again() -> None:
+@pytest.mark.parametrize("other_worker", [True, False])
+def test_what_the_exact_pass_took_of_a_device_that_is_not_in_the_fork_is_not_told_again(other_worker: bool) -> None:
     live, state, sink = Provisional(history("1h")), fresh(), Sink()
     close(live, state, [plug(100)], 180 * SECOND, 1, sink)
+    if other_worker:
+        state = fresh(HistoryState.decode(state.exact.encode()))
     assert not live.tick(state, EventBatch.from_events([plug(100)], zone_name), 180 * SECOND, 2)
     assert len(state.untold) == 0
 
