@@ -1,4 +1,5 @@
-// Loaded before a server with `node -r`: whatever address it asks to listen on, it listens on this machine's only.
+// Loaded before a server with `node -r`: whatever address it asks to listen on, it listens on this machine's only. And a
+// client that is killed within a request does not end it: kinesalite throws what its connection says.
 'use strict'
 
 const { Server } = require('net')
@@ -17,3 +18,10 @@ Server.prototype.listen = function (first, ...rest) {
   const others = typeof rest[0] === 'string' ? rest.slice(1) : rest
   return listen.call(this, first, here, ...others)
 }
+
+process.on('uncaughtException', (error) => {
+  if (error.code !== 'ECONNRESET') {
+    console.error(error)
+    process.exit(1)
+  }
+})
