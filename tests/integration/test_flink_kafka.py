@@ -147,6 +147,20 @@ class Fleet:
             tail.close()
 
 
+@contextlib.contextmanager
+def working(
+    flink: Cluster, kafka: Broker, events: list[bytes], most: int, **how: Any
+) -> Iterator[tuple[Fleet, Feeder]]:
+    """A fleet's job, and what writes its events, of which so many may go out at once; until the block ends."""
+    fleet = Fleet(flink, kafka, **how)
+    try:
+        fleet.submit()
+        with fleet.feeder(events, most) as feeder:
+            yield fleet, feeder
+    finally:
+        fleet.end()
+
+
 def kill_workers(flink: Cluster) -> None:
     """All Python workers, as a crash would."""
     workers = flink.workers()
@@ -165,44 +179,34 @@ def die_for_a_while(kafka: Broker) -> None:
 def test_results_are_exact_whatever_is_killed(flink: Cluster, kafka: Broker) -> None:
     """Worker, TaskManager, JobManager, broker twice; then a savepoint, and on at another parallelism."""
     events = payloads(EVENTS)
-    fleet = Fleet(flink, kafka)
-    try:
-        fleet.submit()
-        with fleet.feeder(events, EVENTS // 10) as feeder:
-            fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
-            more = EVENTS // 8
-            fleet.survive("worker", lambda: kill_workers(flink), feeder, more)
-            fleet.survive("taskmanager", lambda: flink.restart("taskmanager-1"), feeder, more)
-            fleet.survive("jobmanager", lambda: flink.restart("jobmanager"), feeder, more)
-            fleet.survive("broker", lambda: die_for_a_while(kafka), feeder, more)
-            fleet.survive("broker", lambda: die_for_a_while(kafka), feeder, more)
-            before = fleet.check_commits()
-            savepoint = flink.rest.stop(fleet.job)
-            feeder.release(more)
-            fleet.submit(4, savepoint)
-            fleet.wait_for("commits at parallelism 4", lambda: fleet.check_commits() > before)
-            fleet.finish(events, feeder)
-    finally:
-        fleet.end()
+    with working(flink, kafka, events, EVENTS // 10) as (fleet, feeder):
+        fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
+        more = EVENTS // 8
+        fleet.survive("worker", lambda: kill_workers(flink), feeder, more)
+        fleet.survive("taskmanager", lambda: flink.restart("taskmanager-1"), feeder, more)
+        fleet.survive("jobmanager", lambda: flink.restart("jobmanager"), feeder, more)
+        fleet.survive("broker", lambda: die_for_a_while(kafka), feeder, more)
+        fleet.survive("broker", lambda: die_for_a_while(kafka), feeder, more)
+        before = fleet.check_commits()
+        savepoint = flink.rest.stop(fleet.job)
+        feeder.release(more)
+        fleet.submit(4, savepoint)
+        fleet.wait_for("commits at parallelism 4", lambda: fleet.check_commits() > before)
+        fleet.finish(events, feeder)
 
 
 @pytest.mark.slow
 def test_results_are_exact_with_state_in_rocksdb(flink_rocksdb: Cluster, kafka: Broker) -> None:
     """Worker and TaskManager are killed: state comes back from what each checkpoint added; and by a savepoint."""
     events = payloads(EVENTS // 2)
-    fleet = Fleet(flink_rocksdb, kafka)
-    try:
-        fleet.submit()
-        with fleet.feeder(events, EVENTS // 10) as feeder:
-            fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
-            more = EVENTS // 10
-            fleet.survive("worker", lambda: kill_workers(flink_rocksdb), feeder, more)
-            fleet.survive("taskmanager", lambda: flink_rocksdb.restart("taskmanager-1"), feeder, more)
-            savepoint = flink_rocksdb.rest.stop(fleet.job)
-            fleet.submit(4, savepoint)
-            fleet.finish(events, feeder)
-    finally:
-        fleet.end()
+    with working(flink_rocksdb, kafka, events, EVENTS // 10) as (fleet, feeder):
+        fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
+        more = EVENTS // 10
+        fleet.survive("worker", lambda: kill_workers(flink_rocksdb), feeder, more)
+        fleet.survive("taskmanager", lambda: flink_rocksdb.restart("taskmanager-1"), feeder, more)
+        savepoint = flink_rocksdb.rest.stop(fleet.job)
+        fleet.submit(4, savepoint)
+        fleet.finish(events, feeder)
 
 
 # By hand: THINGBEAM_TEST_EVENTS=1000000.
@@ -212,20 +216,15 @@ if EVENTS >= 200_000:
     def test_a_million_events_and_many_kills(flink: Cluster, kafka: Broker) -> None:
         """Workers killed five times at random while the topic is worked off, the broker twice."""
         events, chance = payloads(EVENTS, hours=36.0), random.Random(5)
-        fleet = Fleet(flink, kafka)
         faults = ["worker"] * 5 + ["broker"] * 2
         chance.shuffle(faults)
-        try:
-            fleet.submit()
-            with fleet.feeder(events, EVENTS // 16) as feeder:
-                fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
-                for what in faults:
-                    kill = (lambda: kill_workers(flink)) if what == "worker" else (lambda: die_for_a_while(kafka))
-                    fleet.survive(what, kill, feeder, EVENTS // 8)
-                    time.sleep(chance.uniform(0, 5))
-                fleet.finish(events, feeder)
-        finally:
-            fleet.end()
+        with working(flink, kafka, events, EVENTS // 16) as (fleet, feeder):
+            fleet.wait_for("the first commits", lambda: fleet.check_commits() > 0)
+            for what in faults:
+                kill = (lambda: kill_workers(flink)) if what == "worker" else (lambda: die_for_a_while(kafka))
+                fleet.survive(what, kill, feeder, EVENTS // 8)
+                time.sleep(chance.uniform(0, 5))
+            fleet.finish(events, feeder)
 
 
 @contextlib.contextmanager
@@ -291,24 +290,19 @@ def test_the_final_wins_over_what_a_crash_forgot(flink: Cluster, kafka: Broker) 
     """Workers die when provisional rows have reached the sink, and before the checkpoint that knows of them."""
     count = min(EVENTS, 10_000)
     events = payloads(count)
-    fleet = Fleet(flink, kafka, provisional="500ms", checkpoint_ms=8000)
-    try:
-        fleet.submit()
-        with fleet.feeder(events, count // 3) as feeder:
-            unknown = 0
-            for _ in range(6):
-                fleet.flink.rest.wait_for_checkpoints(fleet.job)
-                fleet.look()
-                feeder.release(count // 10)
-                complete, shown = fleet.flink.rest.checkpoints(fleet.job), fleet.sink.provisional
-                fleet.wait_for("provisional rows", lambda: fleet.sink.provisional > shown)  # noqa: B023
-                kill_workers(flink)
-                unknown += fleet.flink.rest.checkpoints(fleet.job) == complete
-                fleet.wait_for("going on", lambda: fleet.flink.rest.checkpoints(fleet.job) > complete)  # noqa: B023
-                if unknown == 2:
-                    break
-            assert unknown, "no kill came before the checkpoint that knows of them"
-            fleet.finish(events, feeder)
-        assert fleet.sink.provisional > 0
-    finally:
-        fleet.end()
+    with working(flink, kafka, events, count // 3, provisional="500ms", checkpoint_ms=8000) as (fleet, feeder):
+        unknown = 0
+        for _ in range(6):
+            fleet.flink.rest.wait_for_checkpoints(fleet.job)
+            fleet.look()
+            feeder.release(count // 10)
+            complete, shown = fleet.flink.rest.checkpoints(fleet.job), fleet.sink.provisional
+            fleet.wait_for("provisional rows", lambda: fleet.sink.provisional > shown)  # noqa: B023
+            kill_workers(flink)
+            unknown += fleet.flink.rest.checkpoints(fleet.job) == complete
+            fleet.wait_for("going on", lambda: fleet.flink.rest.checkpoints(fleet.job) > complete)  # noqa: B023
+            if unknown == 2:
+                break
+        assert unknown, "no kill came before the checkpoint that knows of them"
+        fleet.finish(events, feeder)
+    assert fleet.sink.provisional > 0
