@@ -73,7 +73,7 @@ def live(path: Path, shards: int, slice_s: int, batch: int, late: float) -> dict
     spent = 0.0
     for start in range(0, len(events), batch):
         some = events.take(events.rows[start : start + batch])
-        parts = [element.value for element in cutter.process(some)]
+        parts = [element.value for element in (*cutter.process(some), *cutter.finish_bundle())]
         newest = max(newest, int(some.rows["time"].max()))
         begin = time.process_time()
         for shard, part in parts:

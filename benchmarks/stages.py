@@ -81,7 +81,7 @@ def stages(path: Path, runs: int) -> dict[str, float]:
     def cut() -> dict[int, list[EventBatch]]:
         shards: dict[int, list[EventBatch]] = {}
         for batch in parsed:
-            for element in cutter.process(batch):
+            for element in (*cutter.process(batch), *cutter.finish_bundle()):
                 shard, part = element.value
                 shards.setdefault(shard, []).append(part)
         return shards

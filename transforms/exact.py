@@ -42,6 +42,7 @@ __all__ = [
     "Pace",
     "SlicePass",
     "name_of_time",
+    "now_micros",
     "read_clock",
 ]
 
@@ -137,6 +138,8 @@ class _Clock(msgspec.Struct, array_like=True):
     """Of what the worker that wrote this remembers."""
     revision: int = 0
     """The last one that went out."""
+    fresh: bool = True
+    """Whether rows may wait to be looked at. Earlier releases did not say."""
 
     def write_to(self, cell: Any) -> None:
         """Keep it."""
@@ -188,7 +191,7 @@ class BoundedPass(_Pass):
         shard, batches = group
         state = HistoryState()
         done = self._history.advance(
-            state, batches, END_OF_TIME, _now(), ended=True, hold_until=self._hold_until
+            state, batches, END_OF_TIME, now_micros(), ended=True, hold_until=self._hold_until
         )  # fmt: skip
         yield from self._results(done, shard, "")
 
@@ -306,7 +309,7 @@ class SlicePass(_Pass):
             batches = list(self._taken(bags, due))
             state = history.read()
             state.revision = max(state.revision, revision)
-            done = self._history.advance(state, batches, until, _now())
+            done = self._history.advance(state, batches, until, now_micros())
             yield from self._results(done, shard, name_of_time(until) + "-")
             if after is not None:
                 yield from after(state, done, until)
@@ -345,7 +348,7 @@ class SlicePass(_Pass):
         ahead = END_OF_TIME if now.due == END_OF_TIME else -(-now.due // self._pace.slice)
         wake = min(first, ahead)
         if wake < END_OF_TIME // self._pace.slice:
-            wake = self._pace.wake(wake, _now())
+            wake = self._pace.wake(wake, now_micros())
         if wake != now.wake:
             now.wake = wake
             timer.set(Timestamp(micros=wake * self._pace.slice + self._pace.lateness + phase))
@@ -425,7 +428,8 @@ def read_clock(clock: Any) -> _Clock:
     return _CLOCK.decode(encoded) if encoded else _Clock()
 
 
-def _now() -> int:
+def now_micros() -> int:
+    """Microseconds of the clock, since 1970."""
     return time.time_ns() // 1000
 
 

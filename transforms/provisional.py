@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -21,7 +20,7 @@ from thingbeam.transforms.columns.history import History, HistoryState, Slice
 from thingbeam.transforms.columns.provisional import Provisional, ProvisionalState
 from thingbeam.transforms.columns.published import Published
 from thingbeam.transforms.columns.zones import SECOND
-from thingbeam.transforms.exact import ExactPass, HistoryCell, Pace, SlicePass, name_of_time, read_clock
+from thingbeam.transforms.exact import ExactPass, HistoryCell, Pace, SlicePass, name_of_time, now_micros, read_clock
 from thingbeam.transforms.memory import Memory
 from thingbeam.transforms.sharding import DEFAULT_SHARDS, ShardedBatch
 from thingbeam.transforms.spreading import shard_numbers
@@ -33,10 +32,27 @@ _WHOLE: Final = np.dtype(("V", ROW.itemsize))
 _CLOSING: Final = 2
 # How long nothing recent has come where all that comes is taken for a backlog.
 _LULL: Final = 10 * SECOND
+# The part of the time between looks that rows must have waited for others to come, before a timer has them looked at.
+_FALLBACK: Final = 4
+
+
+class _Cells(NamedTuple):
+    """The state cells of a shard."""
+
+    clock: Any
+    history: Any
+    pieces: Any
+    waiting: tuple[Any, ...]
+    fresh: Any
+    published: Any
+    shown: Any
 
 
 class ProvisionalPass(SlicePass):
     """The exact pass, and every so often in processing time what the results would be if nothing else came.
+
+    Rows are looked at when they come, if none were in the same stretch of processing time; else with the next ones, and
+    by a timer where none follow soon. A timer alone would cost two ends of bundles more, 0.2 s on Flink (issue 7).
 
     Provisional rows have `final` false and keys and revisions as final ones have: the final row replaces them, or a
     tombstone takes them back. It is a class of its own because a processing-time timer, even one that is never set,
@@ -70,6 +86,8 @@ class ProvisionalPass(SlicePass):
         self,
         element: ShardedBatch,
         clock: Any = beam.DoFn.StateParam(ExactPass.CLOCK),
+        history: Any = beam.DoFn.StateParam(ExactPass.HISTORY),
+        pieces: Any = beam.DoFn.StateParam(ExactPass.PIECES),
         w0: Any = beam.DoFn.StateParam(ExactPass.WAITING_0),
         w1: Any = beam.DoFn.StateParam(ExactPass.WAITING_1),
         w2: Any = beam.DoFn.StateParam(ExactPass.WAITING_2),
@@ -80,17 +98,29 @@ class ProvisionalPass(SlicePass):
         w7: Any = beam.DoFn.StateParam(ExactPass.WAITING_7),
         timer: Any = beam.DoFn.TimerParam(WAKE),
         fresh: Any = beam.DoFn.StateParam(FRESH),
+        published: Any = beam.DoFn.StateParam(PUBLISHED),
+        shown: Any = beam.DoFn.StateParam(SHOWN),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
-        """Let rows wait, and be looked at soon."""
+        """Let rows wait, and look at them, or see that they are looked at soon."""
+        cells = _Cells(clock, history, pieces, (w0, w1, w2, w3, w4, w5, w6, w7), fresh, published, shown)
         accepted: list[EventBatch] = []
-        yield from self._accept(element, clock, (w0, w1, w2, w3, w4, w5, w6, w7), timer, accepted)
-        now = time.time_ns() // 1000
+        yield from self._accept(element, clock, cells.waiting, timer, accepted)
+        now = now_micros()
         for batch in accepted:
-            if not self._is_backlog(batch, clock, now):
-                # An earlier tick that is still to come stays: on the grid of ticks, the next is the same for all rows.
-                fresh.add(batch.encode())
-                tick.set(Timestamp(micros=(now // self._every + 1) * self._every))
+            if self._is_backlog(batch, clock, now):
+                continue
+            stood = read_clock(clock)
+            # The revision is the time of the last look, or later.
+            if stood.revision // self._every < now // self._every:
+                yield from self._look(element[0], batch, cells)
+                continue
+            fresh.add(batch.encode())
+            if not stood.fresh:
+                stood.fresh = True
+                stood.write_to(clock)
+            # Set again, it moves to after the next rows' chance to be looked at as they come.
+            tick.set(Timestamp(micros=(now // self._every + 1) * self._every + self._every // _FALLBACK))
 
     @on_timer(TICK)
     def show(
@@ -111,27 +141,10 @@ class ProvisionalPass(SlicePass):
         published: Any = beam.DoFn.StateParam(PUBLISHED),
         shown: Any = beam.DoFn.StateParam(SHOWN),
     ) -> Iterator[Any]:
-        """Give what came since the last tick, as it stands."""
-        batch = EventBatch.concatenate(map(EventBatch.decode, fresh.read()))
-        if not len(batch):
-            return
-        fresh.clear()
-        stood = read_clock(clock)
-        state = _MEMORY.take(stood.token)
-        if state is None or stood.untold:
-            cell = HistoryCell(history, pieces)
-            state = _recalled(stood.revision, cell, published, shown) if state is None else state.without_fork()
-            bags = (w0, w1, w2, w3, w4, w5, w6, w7)
-            waiting = EventBatch.concatenate(EventBatch.decode(encoded) for bag in bags for encoded in bag.read())
-            self._provisional.tell(state, _without(waiting, batch))
-        now = time.time_ns() // 1000
-        since = -END_OF_TIME if self._within is None else now - self._within
-        results = self._provisional.tick(state, batch, stood.closed, now, since)
-        yield from _named(results, f"p{name_of_time(now)}-s{shard:05d}")
-        if added := state.published.encode_added():
-            published.add(added)
-        stood.untold, stood.token, stood.revision = False, _MEMORY.leave(state), state.revision
-        stood.write_to(clock)
+        """Give what came since the last look and was not looked at, as it stands."""
+        bags = (w0, w1, w2, w3, w4, w5, w6, w7)
+        cells = _Cells(clock, history, pieces, bags, fresh, published, shown)
+        yield from self._look(shard, EventBatch.concatenate(()), cells)
 
     @on_timer(WAKE)
     def wake(
@@ -183,6 +196,34 @@ class ProvisionalPass(SlicePass):
         stood.untold |= not forked
         stood.token, stood.revision = _MEMORY.leave(state), state.revision
         stood.write_to(clock)
+
+    def _look(self, shard: int, batch: EventBatch, cells: _Cells) -> Iterator[Any]:
+        """Give what some rows change, and those that came before and were not looked at, as it stands."""
+        stood = read_clock(cells.clock)
+        if stood.fresh:
+            earlier = [EventBatch.decode(encoded) for encoded in cells.fresh.read()]
+            batch = EventBatch.concatenate((*earlier, batch))
+            cells.fresh.clear()
+            stood.fresh = False
+        if not len(batch):
+            return
+        state = _MEMORY.take(stood.token)
+        if state is None or stood.untold:
+            cell = HistoryCell(cells.history, cells.pieces)
+            if state is None:
+                state = _recalled(stood.revision, cell, cells.published, cells.shown)
+            else:
+                state = state.without_fork()
+            waiting = EventBatch.concatenate(EventBatch.decode(held) for bag in cells.waiting for held in bag.read())
+            self._provisional.tell(state, _without(waiting, batch))
+        now = now_micros()
+        since = -END_OF_TIME if self._within is None else now - self._within
+        results = self._provisional.tick(state, batch, stood.closed, now, since)
+        yield from _named(results, f"p{name_of_time(now)}-s{shard:05d}")
+        if added := state.published.encode_added():
+            cells.published.add(added)
+        stood.untold, stood.token, stood.revision = False, _MEMORY.leave(state), state.revision
+        stood.write_to(cells.clock)
 
     def _phase(self, shard: int) -> int:
         """Shards close their slices one after another: where all do it at once, nobody is looked at meanwhile."""

@@ -80,6 +80,8 @@ class GatherEvents(beam.DoFn):
 class ShardBatches(beam.DoFn):
     """Batches to (shard, batch), with time zones resolved; what no rule looks at is counted as ignored and left out.
 
+    Small batches of a bundle are cut together: each batch that crosses the shuffle has its cost.
+
     Args:
         shards: how many.
         zones: of the homes.
@@ -91,15 +93,35 @@ class ShardBatches(beam.DoFn):
         self._zones = zones
         self._table = table
         self._ignored = Metrics.counter(NAMESPACE, "ignored")
+        self._gathered: list[EventBatch] = []
+        self._rows = 0
+
+    def start_bundle(self) -> None:
+        """A bundle that failed may have left some."""
+        self._gathered, self._rows = [], 0
 
     def process(self, batch: EventBatch) -> Iterator[Any]:
-        """Cut a batch by shard."""
+        """Cut a batch by shard, or let it wait for more."""
+        self._gathered.append(batch)
+        self._rows += len(batch)
+        if self._rows >= _GATHER:
+            for part in self._cut():
+                yield TimestampedValue(part, _earliest(part[1]))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Let the rest go."""
+        for part in self._cut():
+            yield WindowedValue(part, _earliest(part[1]), (GlobalWindow(),))
+
+    def _cut(self) -> Iterator[ShardedBatch]:
+        batch = self._gathered[0] if len(self._gathered) == 1 else EventBatch.concatenate(self._gathered)
+        self._gathered, self._rows = [], 0
         if self._table is not None:
             kept = self._without_ignored(batch, self._table)
             self._ignored.inc(len(batch) - len(kept))
             batch = kept
         for shard, part in self._zones.resolve(batch).shards(len(self._numbers)):
-            yield TimestampedValue((self._numbers[shard], part), _earliest(part))
+            yield self._numbers[shard], part
 
     @staticmethod
     def _without_ignored(batch: EventBatch, table: CapabilityTable) -> EventBatch:

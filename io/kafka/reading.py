@@ -32,7 +32,7 @@ _ESTIMATOR: Final[Any] = beam.DoFn.WatermarkEstimatorParam(TimestampEstimatorPro
 _CHUNK_BYTES: Final = 1 << 20
 _WAIT_S: Final = 0.1
 _MANY: Final = 100
-_SOONER: Final = 0.4
+_SOONER: Final = 0.1
 """Coming back costs as much for one record as for hundreds, so that many are come back for sooner."""
 
 
@@ -169,8 +169,7 @@ class _Read(beam.DoFn):
                 # What the broker has more is on its way to the client, and soon there.
                 delay = 0.0 if backlog else delay
                 break
-        if taken >= _MANY:
-            delay *= _SOONER
+        delay *= max(_SOONER, 1 - taken / _MANY)
         if reader.position >= 0 and claimed < span.stop:
             tracker.defer_remainder(Duration(seconds=max(delay, self._wait_for_rate(reader))))
         self._report_lag(reader, last_ms)

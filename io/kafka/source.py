@@ -72,8 +72,8 @@ class ReadFromKafka(beam.PTransform[Any, Any]):
         read_committed: only what committed transactions wrote.
         discover_every: how often new partitions and topics are looked for; None never. A bounded read never does. Event
             time goes on by as much at once, so that nothing in a new partition is late: longer means later results.
-        poll_interval: how long a partition that had nothing more is left alone; 0.4 of it where it just had 100 records
-            or more. Half the delay that reading adds.
+        poll_interval: how long a partition that had nothing more is left alone; the more records it just had, the
+            shorter, and a tenth of it from 90 on. Half the delay that reading adds.
         bundle_time: how long the partitions of one bundle that have more are read, all together. What it gives goes on
             when the bundle ends, and so do commits. None for 250 ms, or a second where there is a `stop`: nobody waits.
         max_rate: records a second of each partition.

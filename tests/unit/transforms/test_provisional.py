@@ -7,6 +7,7 @@ import time
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.timestamp import Timestamp
@@ -60,18 +61,25 @@ class Shard:
         self.cells: dict[str, Any] = {name: Value() for name in ("clock", "history", "shown")}
         self.cells |= {name: Unordered() for name in ("fresh", "published", "pieces", *BAGS)}
         self.timer, self.tick = Timer(), Timer()
+        self.looked: list[Any] = []
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: self.cells[name] for name in (*BAGS, *names)}
 
     def come(self, *events: Event) -> None:
         element = 3, EventBatch.from_events(list(events), zone_name)
-        late = self.step.process(element, timer=self.timer, tick=self.tick, **self._given("clock", "fresh"))
-        assert not list(late)
+        given = self._given("clock", "history", "pieces", "fresh", "published", "shown")
+        self.looked += rows(list(self.step.process(element, timer=self.timer, tick=self.tick, **given)))
+
+    def seen(self) -> list[Any]:
+        """What was given as rows came."""
+        found, self.looked = self.looked, []
+        return found
 
     def show(self) -> list[Any]:
+        """And what a tick gives."""
         given = self._given("clock", "history", "pieces", "fresh", "published", "shown")
-        return rows(list(self.step.show(shard=3, **given)))
+        return self.seen() + rows(list(self.step.show(shard=3, **given)))
 
     def watermark(self, micros: int) -> list[Any]:
         found: list[Any] = []
@@ -91,11 +99,14 @@ def plain(found: list[Any]) -> list[Any]:
 
 
 class Worker:
-    """The process that runs the step."""
+    """The process that runs the step, and its clock, which stands in the middle of a second."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
         self.forget()
+        self.clock = int(time.time()) * SECOND + SECOND // 2
+        for module in (exact, provisional):
+            monkeypatch.setattr(module, "now_micros", lambda: self.clock)
 
     def forget(self) -> None:
         """As another one would know nothing."""
@@ -125,6 +136,8 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(
         came, at = stream[at : at + size], at + size
         newest = came[-1].event_time.micros
         found: list[list[Any]] = []
+        worker.clock += rng.choice((0, SECOND))
+        ticks = rng.random() < 0.7
         for shard, forgets in ((one, False), (other, True)):
             if forgets and rng.random() < 0.5:
                 worker.forget()
@@ -132,7 +145,7 @@ def test_a_worker_that_remembers_nothing_gives_the_same_rows(
             shard.come(*came)
             if forgets and rng.random() < 0.5:
                 worker.forget()
-            done += shard.show()
+            done += shard.show() if ticks else shard.seen()
             if forgets and rng.random() < 0.3:
                 worker.forget()
             done += shard.watermark(newest)
@@ -180,6 +193,42 @@ def test_a_worker_that_remembers_reads_no_state_to_show(worker: Worker) -> None:
     assert len(shard.show()) == 3
 
 
+def test_rows_are_looked_at_as_they_come_once_a_second_and_others_with_the_next_or_by_a_tick(worker: Worker) -> None:
+    def light(at: int) -> Event:
+        return Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", "on")
+
+    def counts() -> set[int]:
+        return {row.count for row in shard.seen() if isinstance(row, Session)}
+
+    shard = Shard()
+    shard.come(light(1))
+    assert (counts(), shard.tick.at, shard.cells["fresh"].read()) == ({1}, None, [])
+    shard.come(light(2))
+    shard.come(light(3))
+    assert (counts(), len(shard.cells["fresh"].read())) == (set(), 2)
+    assert shard.tick.at == Timestamp(micros=worker.clock + 3 * SECOND // 4)
+    worker.clock += SECOND
+    shard.come(light(4))
+    assert (counts(), shard.cells["fresh"].read()) == ({4}, [])
+    shard.come(light(5))
+    assert {row.count for row in shard.show() if isinstance(row, Session)} == {5}
+    assert shard.show() == []
+
+
+def test_rows_that_an_earlier_release_left_to_be_looked_at_are(worker: Worker) -> None:
+    """Its clock did not say that there are any."""
+    shard = Shard()
+    for at in (1, 2):
+        shard.come(Event.of(f"e{at}", Timestamp(at), "lamp", "switch", "switch", "on"))
+    [*fields, fresh] = msgspec.msgpack.decode(shard.cells["clock"].read())
+    assert fresh is True
+    shard.cells["clock"].write(msgspec.msgpack.encode(fields))
+    worker.clock += SECOND
+    shard.seen()
+    shard.come(Event.of("e3", Timestamp(3), "lamp", "switch", "switch", "on"))
+    assert {row.count for row in shard.seen() if isinstance(row, Session)} == {3}
+
+
 def test_what_an_earlier_release_had_shown_is_taken_back(worker: Worker) -> None:
     shard = Shard()
     shard.cells["shown"].write((FOLDER / "provisional.v1.bin").read_bytes())
@@ -193,7 +242,7 @@ def test_what_an_earlier_release_had_shown_is_taken_back(worker: Worker) -> None
 
 @pytest.mark.parametrize("forgets", [False, True])
 def test_what_is_far_behind_the_clock_is_not_shown_and_yet_counts(forgets: bool, worker: Worker) -> None:
-    now = time.time()
+    now = worker.clock / SECOND
 
     def light(ago: float, value: str = "on") -> Event:
         return Event.of(f"e{ago}", Timestamp(now - ago), "lamp", "switch", "switch", value)
@@ -226,17 +275,16 @@ def test_a_long_backlog_is_not_kept_twice(worker: Worker) -> None:
 
 
 def test_a_backlog_is_not_looked_at_until_something_recent_comes(worker: Worker) -> None:
-    now = time.time()
+    now = worker.clock / SECOND
 
     def light(ago: float) -> Event:
         return Event.of(f"e{ago}", Timestamp(now - ago), "lamp", "switch", "switch", "on")
 
     shard = Shard(within=120 * SECOND)
     shard.come(light(600))
-    assert (shard.tick.at, shard.cells["fresh"].read()) == (None, [])
+    assert (shard.tick.at, shard.cells["fresh"].read(), shard.seen()) == (None, [], [])
     shard.come(light(1), light(500))
-    assert shard.tick.at is not None
-    assert {row.count for row in shard.show() if isinstance(row, Session)} == {3}
+    assert {row.count for row in shard.seen() if isinstance(row, Session)} == {3}
     # What is old and comes beside what is not is told at once: nothing has to be read again for it.
     shard.come(light(400))
     assert len(shard.cells["fresh"].read()) == 1

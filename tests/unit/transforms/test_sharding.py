@@ -21,7 +21,7 @@ from thingbeam.schemas.batch import Description
 from thingbeam.transforms import CapabilityTable, HomeZones
 from thingbeam.transforms.capabilities import Entry
 from thingbeam.transforms.rules.roles import Role
-from thingbeam.transforms.sharding import ShardEvents, is_ignored
+from thingbeam.transforms.sharding import ShardBatches, ShardEvents, is_ignored
 from thingbeam.transforms.spreading import shard_numbers
 
 TABLE = CapabilityTable([Entry("power", "power", Role("measurement")), Entry("version", "version", Role("ignored"))])
@@ -194,3 +194,24 @@ def test_as_many_shards_as_can_be(shards: int) -> None:
 def test_a_number_of_shards_that_cannot_be(shards: int) -> None:
     with pytest.raises(ValueError, match=f"shards={shards}: from 1 to 32768"):
         ShardEvents(shards, ZONES, TABLE)
+
+
+def test_small_batches_of_a_bundle_go_together_and_no_more_than_some_thousand_rows_wait() -> None:
+    cutter = ShardBatches(1, ZONES, None)
+    small = [EventBatch.from_events([said(at, 1.0), said(at + 1, 1.0)]) for at in range(0, 100, 2)]
+    large = EventBatch.from_events([said(at, 1.0) for at in range(5000, 9096)])
+    cutter.start_bundle()
+    assert [found for batch in small for found in cutter.process(batch)] == []
+    [first] = cutter.process(large)
+    assert (len(first.value[1]), first.timestamp) == (100 + 4096, said(0, 1.0).event_time)
+    assert list(cutter.process(small[3])) == []
+    [rest] = cutter.finish_bundle()
+    assert (len(rest.value[1]), rest.timestamp) == (2, said(6, 1.0).event_time)
+    assert list(cutter.finish_bundle()) == []
+
+
+def test_what_a_bundle_that_failed_had_gathered_is_not_in_the_next() -> None:
+    cutter = ShardBatches(1, ZONES, None)
+    assert list(cutter.process(EventBatch.from_events([said(1, 1.0)]))) == []
+    cutter.start_bundle()
+    assert list(cutter.finish_bundle()) == []
