@@ -117,7 +117,7 @@ def cut(encoded: bytes, size: int) -> tuple[bytes, list[bytes]]:
     (True, 3, b'a long state')
     """
     # State comes to half at a gigabyte a second, and every later copy costs more (issue 7).
-    buffer = np.frombuffer(pa.compress(encoded, "lz4_raw"), np.uint8)
+    buffer = np.frombuffer(pa.compress(encoded, "lz4_raw", asbytes=False), np.uint8)
     pieces = [
         pack(_PIECE, 1, {"at": np.array([at], np.int64), "bytes": buffer[at : at + size]})
         for at in range(0, len(buffer), size)

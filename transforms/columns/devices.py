@@ -37,14 +37,15 @@ class DeviceIndex:
 
     def __init__(self, high: Words, low: Words) -> None:
         words = mix(high, low)
-        self._order = np.argsort(words, kind="stable")
-        self._words = words[self._order]
+        # State mostly lies in this order as its rule leaves it.
+        self._order = None if (words[1:] >= words[:-1]).all() else np.argsort(words)
+        self._words = words if self._order is None else words[self._order]
 
     def rows(self, wanted: Words) -> Ints:
         """The numbers of the rows, ascending, of the devices whose mixed words these are, ascending."""
         begin = np.searchsorted(self._words, wanted, "left")
-        found: Ints = np.sort(self._order[_ranges(begin, np.searchsorted(self._words, wanted, "right"))[0]])
-        return found
+        places, _ = _ranges(begin, np.searchsorted(self._words, wanted, "right"))
+        return places if self._order is None else np.sort(self._order[places])
 
 
 class Part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,11 +24,12 @@ __all__ = ["KINDS", "Published", "begun_words", "key_words"]
 
 KINDS: Final[Mapping[str, type]] = {"activities": Activity, "sessions": Session, "usage": Usage}
 
-# Where a rule's state has the start of what it has begun, and which fields of its key its series begin with.
-_BEGUN: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "activities": ("start", ("component", "capability")),
-    "sessions": ("start", ()),
-    "usage": ("period", ("component", "capability", "attribute", "role")),
+# Where a rule's state has the start of what it has begun.
+_BEGUN: Final[Mapping[str, str]] = {"activities": "start", "sessions": "start", "usage": "period"}
+# What a key has besides the device and the start: the first parts of a series, and the length of a period.
+_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
+    kind: tuple(field for field in KEY_FIELDS[record] if field not in ("device_id", "start"))
+    for kind, record in KINDS.items()
 }
 _MAGIC: Final = b"TBPV"
 _VERSION: Final = 2
@@ -151,18 +152,11 @@ class Published:
 
 def key_words(kind: str, batch: pa.RecordBatch) -> Words:
     """The key of each row (see `KEY_FIELDS`) as one mixed word."""
-    fields: dict[str, Words] = {}
-    for name in KEY_FIELDS[KINDS[kind]]:
-        column = batch.column(name)
-        if name == "device_id":
-            ids, _ = id_words(column.to_pylist())
-            fields[name] = mix(ids[:, 0], ids[:, 1])
-        elif pa.types.is_timestamp(column.type):
-            fields[name] = column.cast(pa.int64()).to_numpy().view(np.uint64)
-        else:
-            coded = column.dictionary_encode()
-            fields[name] = _hashes(coded.dictionary.to_pylist())[coded.indices.to_numpy()]
-    return _mixed(kind, fields)
+    ids, _ = id_words(batch.column("device_id").to_pylist())
+    start = batch.column("start").cast(pa.int64()).to_numpy().view(np.uint64)
+    coded = [batch.column(name).dictionary_encode() for name in _TEXTS[kind]]
+    hashes = [_hashes(column.dictionary.to_pylist()).take(column.indices.to_numpy()) for column in coded]
+    return mix(mix(mix(ids[:, 0], ids[:, 1]), start), _mixed(kind, hashes, batch.num_rows))
 
 
 def begun_words(exact: HistoryState, period: int) -> Words:
@@ -175,22 +169,25 @@ def begun_words(exact: HistoryState, period: int) -> Words:
         period: of usage; microseconds.
     """
     found: list[Words] = []
-    for kind, (name, names) in _BEGUN.items():
+    length = Period(period // SECOND).iso
+    for kind, name in _BEGUN.items():
         rule = exact.rules.get(kind)
         if not rule:
             continue
-        begun = rule[name] > NEVER
-        fields: dict[str, Words] = {
-            "device_id": mix(rule["device_high"][begun], rule["device_low"][begun]),
-            "start": rule[name][begun].view(np.uint64),
-            "period": np.full(int(begun.sum()), hash_text(Period(period // SECOND).iso), np.uint64),
-        }
-        if names:
-            series, codes = distinct_codes(rule["series"][begun])
+        begun = np.flatnonzero(rule[name] > NEVER)
+        if fields := _TEXTS[kind]:
+            # There are few series, and many devices with them.
+            series, codes = distinct_codes(rule["series"].take(begun))
             known = [exact.lexicon.series[word] for word in series.tolist()]
-            for at, field in enumerate(names, 1):
-                fields[field] = _hashes([parts[at] for parts in known])[codes]
-        found.append(_mixed(kind, fields))
+            hashes = [
+                _hashes([length if field == "period" else parts[at] for parts in known])
+                for at, field in enumerate(fields, 1)
+            ]
+            texts = _mixed(kind, hashes, len(series)).take(codes)
+        else:
+            texts = _mixed(kind, (), len(begun))
+        device = mix(rule["device_high"].take(begun), rule["device_low"].take(begun))
+        found.append(mix(mix(device, rule[name].take(begun).view(np.uint64)), texts))
     return ascending(np.concatenate(found)) if found else _NOTHING
 
 
@@ -198,12 +195,12 @@ def _hashes(texts: list[str | None]) -> Words:
     return np.array([hash_text(text) for text in texts], np.uint64)
 
 
-def _mixed(kind: str, fields: Mapping[str, Words]) -> Words:
-    names = KEY_FIELDS[KINDS[kind]]
-    key = np.full(len(fields[names[0]]), hash_text(kind), np.uint64)
-    for name in names:
-        key = mix(fields[name], key)
-    return key
+def _mixed(kind: str, hashes: Sequence[Words], count: int) -> Words:
+    """One word of a kind and the texts in each row's key."""
+    words = np.full(count, hash_text(kind), np.uint64)
+    for column in hashes:
+        words = mix(column, words)
+    return words
 
 
 def _known_at(kind: str, batch: pa.RecordBatch) -> Ints:

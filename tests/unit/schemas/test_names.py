@@ -114,6 +114,16 @@ def test_mixed_words_are_as_in_its_description() -> None:
     assert mix(words(5), words(7)).tolist() != mix(words(6), words(7)).tolist()
 
 
+def test_many_words_are_mixed_as_each_by_itself() -> None:
+    pairs = np.random.default_rng(7).integers(0, 1 << 63, (20_000, 2)).astype(np.uint64)
+    before = pairs.copy()
+    mixed = mix(pairs[:, 0], pairs[:, 1])
+    for at in (0, 8191, 8192, 16_383, 16_384, 19_999):
+        assert mixed[at] == mix(pairs[at : at + 1, 0], pairs[at : at + 1, 1])[0]
+    assert (pairs == before).all()
+    assert not len(mix(words(), words()))
+
+
 @pytest.mark.parametrize("count", [2, 10, 16, 60, 97])
 @pytest.mark.parametrize("ids_of", ["counted", "counted high", "one bit each", "multiples of the shards"])
 def test_ids_that_someone_chose_spread_evenly(ids_of: str, count: int) -> None:

@@ -12,6 +12,7 @@ from columnar import clash_of, rows_of, said, words, words_of
 from streams import disorder, random_stream
 from thingbeam.schemas import Event, EventBatch
 from thingbeam.schemas.names import mix
+from thingbeam.transforms.columns import rows as rows_module
 from thingbeam.transforms.columns.rows import (
     device_codes,
     distinct_codes,
@@ -49,6 +50,16 @@ def test_factorize_tells_ids_of_one_mixed_word_apart() -> None:
     assert codes[0] == codes[2]
     assert codes[1] == codes[4]
     assert len(set(codes.tolist())) == len(first) == 3
+
+
+@given(st.lists(st.integers(0, (1 << 40) - 1), min_size=1, max_size=60), st.sampled_from([0, 24]))
+def test_factorize_goes_by_the_mixed_words_even_where_they_differ_in_their_last_bits(
+    ids: list[int], shift: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "mix", lambda high, _: high << np.uint64(shift))
+        codes, _ = factorize(words(*ids), words(*ids))
+    assert codes.tolist() == [sorted(set(ids)).index(each) for each in ids]
 
 
 @given(st.lists(st.integers(0, 5), max_size=40))
