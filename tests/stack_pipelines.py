@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.coders import VarIntCoder
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
-from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
 from fleet import BEGIN, DAY, key_of, plain
@@ -21,6 +23,7 @@ from thingbeam.schemas import Activity, Session, Usage, from_record_batch
 from thingbeam.transforms import DeviceHistory, HomeZones, ParseEvents
 
 KEYS = 4
+FLOODED = 500
 
 
 class CountInState(beam.DoFn):
@@ -127,6 +130,57 @@ def acknowledged_impulses(pipeline: beam.Pipeline, start: float, count: int, int
     taken = numbers | "Acknowledge" >> beam.ParDo(Acknowledge(path)).with_output_types(tuple[str, int])
     counted = taken | "Count" >> beam.ParDo(CountInState())
     _ = counted | "Behind" >> beam.ParDo(Behind()) | "Append" >> beam.ParDo(Append(path))
+
+
+class Flood(beam.DoFn):
+    """Many long elements at once, by key."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self._count, self._size = count, size
+
+    def process(self, _: object) -> Iterator[tuple[int, bytes]]:
+        for number in range(self._count):
+            yield number % FLOODED, bytes(self._size)
+
+
+def _later() -> Timestamp:
+    """Some time in the next bundles, so that timers fire amid their elements."""
+    return Timestamp(time.time() + random.uniform(1, 3))
+
+
+class TickingCount(beam.DoFn):
+    """Counts the elements of a key, slowly, while a timer of each key fires again and again."""
+
+    COUNT = ReadModifyWriteStateSpec("count", VarIntCoder())
+    TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+
+    def process(
+        self,
+        element: tuple[int, bytes],
+        count: Any = beam.DoFn.StateParam(COUNT),
+        tick: Any = beam.DoFn.TimerParam(TICK),
+    ) -> Iterator[str]:
+        number = (count.read() or 0) + 1
+        count.write(number)
+        time.sleep(0.005)
+        tick.set(_later())
+        yield f"{element[0]} {number}"
+
+    @on_timer(TICK)
+    def ticked(self, count: Any = beam.DoFn.StateParam(COUNT), tick: Any = beam.DoFn.TimerParam(TICK)) -> None:
+        """Come again, until all elements have."""
+        if count.read() < self._each:
+            tick.set(_later())
+
+
+def flooded_timers(pipeline: beam.Pipeline, each: int, size: int, path: str) -> None:
+    """Elements faster than they are worked on, of some keys, each with a timer: `key count` per line."""
+    flood = beam.ParDo(Flood(each * FLOODED, size)).with_output_types(tuple[int, bytes])
+    counts = pipeline | beam.Impulse() | "Flood" >> flood | "Count" >> beam.ParDo(TickingCount(each))
+    _ = counts | "Append" >> beam.ParDo(Append(path))
 
 
 def refuse(_: object) -> None:

@@ -7,7 +7,13 @@ from argparse import ArgumentError, ArgumentParser
 from collections.abc import Mapping
 from typing import Any, Final
 
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 
 from thingbeam.runners.profiles import EngineError
 
@@ -15,6 +21,7 @@ __all__ = [
     "CHECKPOINT_MS",
     "MAX_PARALLELISM",
     "FlinkJobOptions",
+    "at_once",
     "check_checkpoints",
     "check_flink",
     "flink_defaults",
@@ -25,6 +32,7 @@ CHECKPOINT_MS: Final = 10_000
 """Between checkpoints of a stream, where nothing is said: what a crash repeats."""
 MAX_PARALLELISM: Final = 720
 """Key groups: it has many divisors, so that tasks share keys evenly; state cannot be spread over more tasks."""
+_BUFFER: Final = "data_buffer_size_limit="
 _BUNDLE_MS: Final = 100
 _IDLE: Final = "shutdown_sources_after_idle_ms"
 
@@ -123,6 +131,7 @@ def flink_defaults(
     *,
     endless: bool,
     max_parallelism: int = 0,
+    mended: bool = False,
 ) -> list[str]:
     """The options that a profile adds, where nothing is said of them.
 
@@ -131,6 +140,7 @@ def flink_defaults(
         endless: whether the job's input has no end.
         max_parallelism: for a stream; 0 leaves it to Flink. With runners that keep a state for each return of a source
             (https://github.com/apache/beam/issues/27648) each of these states costs a table for each key group.
+        mended: whether it is Beam's runner as the stack builds it (docs/stack.md).
 
     >>> flink_defaults(PipelineOptions([]), endless=False)
     []
@@ -152,7 +162,28 @@ def flink_defaults(
             added.append(f"--max_bundle_time_mills={_BUNDLE_MS}")
         if max_parallelism and options.view_as(FlinkRunnerOptions).max_parallelism < 1:
             added.append(f"--max_parallelism={max_parallelism}")
+    if endless and mended:
+        added += [f"--experiments={experiment}" for experiment in at_once(options)]
     return added
+
+
+def at_once(options: PipelineOptions) -> list[str]:
+    """The experiment by which elements go to their worker as they come, where nothing is said of it.
+
+    The worker works while its bundle is open, and not only when that has ended. It is for streams, whose elements are
+    batches, and for Beam's runner as the stack builds it: with any other a worker and the runner may come to wait for
+    each other (docs/stack.md).
+
+    Args:
+        options: what was said.
+
+    >>> at_once(PipelineOptions([]))
+    ['data_buffer_size_limit=0']
+    >>> at_once(PipelineOptions(["--experiments=data_buffer_size_limit=1000000"]))
+    []
+    """
+    said: list[str] = options.view_as(DebugOptions).experiments or []
+    return [] if any(experiment.startswith(_BUFFER) for experiment in said) else [f"{_BUFFER}0"]
 
 
 def worker_processes(options: PipelineOptions, slots: int) -> list[str]:

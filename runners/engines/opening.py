@@ -79,7 +79,7 @@ def _on_flink(options: PipelineOptions, endless: bool, until_the_end: ExitStack)
             stack = until_the_end.enter_context(running(folder, FlinkJobServer(master=address)))
         except StackError as error:
             raise EngineError(f"--runner flink: no job server for {address}: {error}") from error
-        more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM)
+        more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM, mended=True)
         return [f"--job_endpoint={stack.uri('flinkjobs')}", *_workers(options, until_the_end, slots), *more]
     own = Stack()
     statuses = {status.name: status for status in own.status()} if own.has("flink") else {}
@@ -91,7 +91,7 @@ def _on_flink(options: PipelineOptions, endless: bool, until_the_end: ExitStack)
         )
     slots = _check_cluster(statuses["flink/jobmanager"].uri.partition("://")[2], options, endless)
     workers = _workers(options, until_the_end, slots, boot=boot_script(own.place("flink")))
-    more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM)
+    more = flink_defaults(options, endless=endless, max_parallelism=MAX_PARALLELISM, mended=True)
     return [f"--job_endpoint={server.uri}", *workers, *more]
 
 

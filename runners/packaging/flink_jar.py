@@ -21,6 +21,7 @@ from apache_beam.runners.job.utils import struct_to_dict
 from apache_beam.runners.portability.portable_runner import JobServiceHandle, PortableRunner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from thingbeam.runners.engines.flink_options import at_once
 from thingbeam.runners.packaging.classes import REGISTRARS, registrars, runner_classes
 
 __all__ = ["ENTRY", "JarSettings", "write_jar"]
@@ -41,6 +42,9 @@ _OURS: Final = (
 @dataclass(frozen=True, kw_only=True)
 class JarSettings:
     """How the job of a jar runs.
+
+    Elements of a stream go to workers as they come, which suits batches; a pipeline of many small elements is faster
+    with the experiment `data_buffer_size_limit=1000000`, Beam's own.
 
     Attributes:
         boot: path, on every TaskManager, of the program that starts a Python worker.
@@ -129,6 +133,8 @@ class _JarRunner(PortableRunner):
         if streaming is None:
             streaming = _is_endless(pipeline) or bool(options.get_all_options().get("streaming"))
         options.view_as(StandardOptions).streaming = streaming
+        for experiment in at_once(options) if streaming else ():
+            options.view_as(DebugOptions).add_experiment(experiment)
         optimized = self._optimize_pipeline(pipeline, options)
         _check_dependencies(optimized)
         everything = {name: value for name, value in options.get_all_options().items() if name not in _OURS}

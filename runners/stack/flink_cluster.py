@@ -207,6 +207,7 @@ def beam_options(
     max_parallelism: int = 0,
     checkpoint_ms: int = 0,
     bundle_ms: int = 100,
+    at_once: bool = True,
     savepoint: str = "",
     more: Sequence[str] = (),
 ) -> list[str]:
@@ -226,6 +227,8 @@ def beam_options(
         bundle_ms: milliseconds after which a bundle ends, of a job with checkpoints. What one bundle's timers set fires
             in the next: event time that is behind goes on by one timer of a key a bundle, so with Flink's own 1,000 ms
             a backlog of a day in slices of a minute takes 24 minutes.
+        at_once: whether elements go to their worker as they come, in a job with checkpoints: the stack's job server can
+            do that safely.
         savepoint: a savepoint or checkpoint to resume from.
         more: further options.
 
@@ -247,6 +250,8 @@ def beam_options(
     if checkpoint_ms:
         options += ["--streaming", f"--checkpointing_interval={checkpoint_ms}", "--finish_bundle_before_checkpointing"]
         options.append(f"--max_bundle_time_mills={bundle_ms}")
+        if at_once:
+            options.append("--experiments=data_buffer_size_limit=0")
     if savepoint:
         options.append(f"--savepoint_path={savepoint}")
     return [*options, *more]

@@ -15,7 +15,8 @@ import net.bytebuddy.pool.TypePool;
 import org.apache.beam.sdk.util.construction.graph.ExecutableStage;
 
 /**
- * Mends Beam's Flink runner 2.70; Residuals, Finalizations, Operators and Turns say what and why.
+ * Mends Beam's Flink runner 2.70; Residuals, Finalizations, Operators, Turns and Promptness say
+ * what and why.
  *
  * <p>Run with the runner's jar and a folder: writes the changed classes there.
  */
@@ -41,7 +42,11 @@ public final class Mend {
         Advice.to(Residuals.Keep.class).on(named("onCheckpoint")));
     mend.change(
         STREAMING + "ExecutableStageDoFnOperator$SdkHarnessDoFnRunner",
-        Advice.to(Residuals.Clear.class).on(named("onTimer")));
+        Advice.to(Residuals.Clear.class).on(named("onTimer")),
+        Advice.to(Promptness.Firing.class).on(named("onTimer")));
+    mend.change(
+        "org.apache.beam.sdk.fn.data.BeamFnDataOutboundAggregator",
+        Advice.to(Promptness.Sending.class).on(named("flushInternal")));
     mend.change(
         STREAMING + "DoFnOperator", Advice.to(Finalizations.Snapshot.class).on(named("snapshotState")));
     mend.change(

@@ -25,7 +25,14 @@ BEAM_JAVA: Final = "2.70.0"
 _SDIST: Final = "apache-flink-libraries"
 _PARTS: Final = ("deps/lib/", "deps/plugins/metrics-prometheus/")
 _AGENT: Final = "Loopback.java"
-_MENDINGS: Final = ("Mend.java", "Residuals.java", "Finalizations.java", "Operators.java", "Turns.java")
+_MENDINGS: Final = (
+    "Mend.java",
+    "Residuals.java",
+    "Finalizations.java",
+    "Operators.java",
+    "Turns.java",
+    "Promptness.java",
+)
 _PIP_SECONDS: Final = 1800.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions
 
 from thingbeam.runners.engines.flink_options import check_checkpoints, check_flink, flink_defaults, worker_processes
 from thingbeam.runners.profiles import EngineError, check_beam_options
@@ -39,15 +39,23 @@ def test_what_a_stream_may_be_told(arguments: list[str]) -> None:
 
 
 def test_a_stream_has_checkpoints_and_bundles_that_end_before_them() -> None:
-    added = flink_defaults(PipelineOptions([]), endless=True, max_parallelism=720)
+    added = flink_defaults(PipelineOptions([]), endless=True, max_parallelism=720, mended=True)
     assert added == [
         "--streaming", "--finish_bundle_before_checkpointing", "--checkpointing_interval=10000",
-        "--max_bundle_time_mills=100", "--max_parallelism=720",
+        "--max_bundle_time_mills=100", "--max_parallelism=720", "--experiments=data_buffer_size_limit=0",
     ]  # fmt: skip
     # What it adds is what it would not refuse, and nothing is added twice.
     settled = PipelineOptions(added)
     check_flink(settled, endless=True)
-    assert flink_defaults(settled, endless=True, max_parallelism=12) == []
+    assert flink_defaults(settled, endless=True, max_parallelism=12, mended=True) == []
+
+
+def test_elements_go_at_once_only_where_that_is_safe_and_not_of_what_ends() -> None:
+    for endless, mended in ((True, False), (False, True)):
+        added = flink_defaults(PipelineOptions(["--experiments=a"]), endless=endless, mended=mended)
+        assert not any("experiments" in each for each in added)
+    both = ["--experiments=a", *flink_defaults(PipelineOptions(["--experiments=a"]), endless=True, mended=True)]
+    assert PipelineOptions(both).view_as(DebugOptions).experiments == ["a", "data_buffer_size_limit=0"]
 
 
 def test_checkpoints_of_bounded_work_end_bundles_too() -> None:

@@ -94,6 +94,7 @@ def test_a_stream_finishes_bundles_before_checkpoints_whoever_makes_them(jar: Ma
     assert found["streaming"] is True
     assert found["finish_bundle_before_checkpointing"] is True
     assert found["max_bundle_time_mills"] == "100"
+    assert "data_buffer_size_limit=0" in found["experiments"]
     with jar(numbers(), JarSettings(boot="/opt/boot", name="n", streaming=True)) as file:
         assert options_of(file)["finish_bundle_before_checkpointing"] is True
 
