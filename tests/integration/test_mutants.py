@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from mutants import MUTANTS, Mutant
 from structure import CHECKOUT, PARTS
 
 pytestmark = pytest.mark.slow
@@ -67,33 +67,11 @@ settings.load_profile("mutants")
 """
 
 
-class Mutant(NamedTuple):
-    """One mistake: `old` becomes `new` in a file of transforms/columns."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    why: str
-
-
 class Verdict(NamedTuple):
     """What pytest said."""
 
     status: int
     output: str
-
-
-MUTANTS: Final = [Mutant(**entry) for entry in tomllib.loads((TESTS / "mutants.toml").read_text())["mutant"]]
-
-
-def mutated(text: str, mutant: Mutant) -> str:
-    found = text.count(mutant.old)
-    assert found == 1, (
-        f"{mutant.name}: {mutant.old!r} stands {found} times in {mutant.file}; bring tests/mutants.toml up to date"
-    )
-    assert mutant.old != mutant.new
-    return text.replace(mutant.old, mutant.new)
 
 
 def copy_of_the_project(folder: Path) -> None:
@@ -111,8 +89,8 @@ def copy_of_the_project(folder: Path) -> None:
 
 
 def apply(mutant: Mutant, folder: Path) -> None:
-    path = folder / "src" / "thingbeam" / "transforms" / "columns" / mutant.file
-    path.write_text(mutated(path.read_text(), mutant))
+    path = folder / "src" / "thingbeam" / mutant.path
+    path.write_text(mutant.made_in(path.read_text()))
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         compiled.unlink()
 

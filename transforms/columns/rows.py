@@ -98,7 +98,8 @@ def factorize(high: Words, low: Words) -> tuple[Ints, Ints]:
     np.not_equal(ranked[1:], ranked[:-1], out=differs[1:])
     at = np.flatnonzero(~differs)
     one, before = order.take(at), order.take(at - 1)
-    if (high.take(one) != high.take(before)).any() or (low.take(one) != low.take(before)).any():
+    # Ids of one mixed word are one if their high words are: `mix` makes of each low word another one then.
+    if (high.take(one) != high.take(before)).any():
         # Two ids of one mixed word (only by design or one in 10^13): order by the words themselves.
         order = np.lexsort((low, high, keys))
         differs = segment_starts(keys[order], high[order], low[order])
