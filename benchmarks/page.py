@@ -13,6 +13,8 @@ from plotly.offline import get_plotlyjs
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem 1rem}"
 )
+_AROUND = 180
+"""Pixels of a plot that its title and axis take."""
 
 
 def write_page(results: Mapping[str, Any], path: Path) -> None:
@@ -24,9 +26,9 @@ def write_page(results: Mapping[str, Any], path: Path) -> None:
         mark: Any = go.Bar(x=heights, y=names, orientation="h") if bars else go.Scatter(x=names, y=heights)
         figure = go.Figure(mark)
         axis = "xaxis_title" if bars else "yaxis_title"
-        figure.update_layout(title=title, height=120 + 40 * len(names) if bars else 380, **{axis: unit})
+        figure.update_layout(title=title, height=_AROUND + 40 * len(names) if bars else 380, **{axis: unit})
         if bars:
-            figure.update_yaxes(autorange="reversed")
+            figure.update_yaxes(autorange="reversed", dtick=1)
         else:
             figure.update_xaxes(type="category")
             figure.update_yaxes(rangemode="tozero")
