@@ -6,6 +6,7 @@ rows. Texts (states, units, zones) are 64-bit BLAKE2b. None is 0.
 
 from __future__ import annotations
 
+import binascii
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,24 @@ __all__ = ["UUID_LENGTH", "Words", "hash_text", "id_bytes", "id_words", "mix", "
 
 Words = NDArray[np.uint64]
 
-_GROUPS = (("a", 4, "-a"), ("b", 2, "-b"), ("c", 2, "-c"), ("d", 2, "-d"), ("e", 6, ""))
-_UUID_TEXT = np.dtype(
-    [field for name, size, dash in _GROUPS for field in ((name, "<u2", size), (dash, "u1")) if field[0]]
-)
-"""The 36 characters of a UUID: pairs of hexadecimal digits, and dashes."""
-UUID_LENGTH = _UUID_TEXT.itemsize
+UUID_LENGTH = 36
+_DIGITS = 32
+
+
+def _layout(places: Sequence[tuple[str, str, int]], size: int) -> np.dtype[Any]:
+    names, formats, offsets = zip(*places, strict=True)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+
+
+_GROUPS = (("a", "<u8", 0, 0), ("b", "<u4", 9, 8), ("c", "<u4", 14, 12), ("d", "<u4", 19, 16), ("e", "<u8", 24, 20),
+           ("f", "<u4", 32, 28))  # fmt: skip
+"""Hexadecimal digits that are moved as one word: where they stand in the text of a UUID, and where without dashes."""
+_UUID_TEXT = _layout([(name, word, at) for name, word, at, _ in _GROUPS], UUID_LENGTH)
+_UUID_DIGITS = _layout([(name, word, at) for name, word, _, at in _GROUPS], _DIGITS)
+_UUID_DASHES = _layout([(f"at_{at}", "u1", at) for at in (8, 13, 18, 23)], UUID_LENGTH)
+_DASH = ord("-")
+_LOWER = np.uint64(0x2020202020202020)
+"""The bit that decimal digits and lower case letters have, and upper case letters do not."""
 _NO_OCTET = 256
 _OCTETS = np.full(1 << 16, _NO_OCTET, np.uint16)
 """By a pair of lower case hexadecimal digits, as they lie in memory: the octet that they stand for."""
@@ -86,20 +99,30 @@ def id_words(texts: Sequence[str | None]) -> tuple[NDArray[np.uint64], NDArray[n
 def words_of_uuids(joined: bytes | NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Of texts of 36 bytes, one after another: their words, and which of them are canonical UUIDs and not nil."""
     texts = np.frombuffer(joined, _UUID_TEXT)
-    pairs = np.empty((len(texts), 16), np.uint16)
-    plain = np.ones(len(texts), np.bool_)
-    at = 0
-    for group, size, dash in _GROUPS:
-        pairs[:, at : at + size] = texts[group]
-        at += size
-        if dash:
-            plain &= texts[dash] == ord("-")
-    octets = _OCTETS.take(pairs)
-    if octets.max(initial=0) == _NO_OCTET:
-        plain &= octets.max(axis=1) < _NO_OCTET
-    words = octets.astype(np.uint8).view(">u8").astype(np.uint64)
+    digits = np.empty(len(texts), _UUID_DIGITS)
+    for group, *_ in _GROUPS:
+        digits[group] = texts[group]
+    octets, plain = _octets_of(digits)
+    dashes = texts.view(_UUID_DASHES)
+    for dash in _UUID_DASHES.names or ():
+        plain &= dashes[dash] == _DASH
+    words = octets.view(">u8").astype(np.uint64).reshape(-1, 2)
     plain &= (words[:, 0] | words[:, 1]) != 0
     return words, plain
+
+
+def _octets_of(digits: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The octets of ids without their dashes, and which of the ids are lower case hexadecimal digits throughout."""
+    if np.bitwise_and.reduce(digits.view(np.uint64)) & _LOWER == _LOWER:
+        try:
+            return np.frombuffer(binascii.unhexlify(digits.view(np.uint8).data), np.uint8), np.ones(
+                len(digits), np.bool_
+            )
+        except binascii.Error:
+            pass
+    # Not all of them are: it takes twice as long to say which.
+    octets = _OCTETS.take(digits.view(np.uint16).reshape(-1, 16))
+    return octets.astype(np.uint8).reshape(-1), octets.max(axis=1) < _NO_OCTET
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -132,14 +155,13 @@ def _texts_of_ids(high: Words, low: Words, names: Mapping[bytes, str]) -> pa.Arr
     count = len(high)
     raw = np.empty((count, 2), ">u8")
     raw[:, 0], raw[:, 1] = high, low
-    pairs = _PAIRS.take(raw.view(np.uint8).reshape(count, 16))
+    digits = _PAIRS.take(raw.view(np.uint8).reshape(-1)).view(_UUID_DIGITS)
     letters = np.empty(count, _UUID_TEXT)
-    at = 0
-    for group, size, dash in _GROUPS:
-        letters[group] = pairs[:, at : at + size]
-        at += size
-        if dash:
-            letters[dash] = ord("-")
+    for group, *_ in _GROUPS:
+        letters[group] = digits[group]
+    dashes = letters.view(_UUID_DASHES)
+    for dash in _UUID_DASHES.names or ():
+        dashes[dash] = _DASH
     offsets = np.arange(0, 36 * count + 1, 36, dtype=np.int32)
     array = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(letters.view(np.uint8)))
     nil = (high == 0) & (low == 0)
@@ -163,6 +185,8 @@ def _named(high: Words, low: Words, names: Mapping[bytes, str]) -> NDArray[np.bo
 
 def mix(high: Words, low: Words) -> Words:
     """One well-mixed word of two, so that no chosen ids pile up on a shard (SplitMix64's finaliser, twice).
+
+    The finaliser is one-to-one, so for one high word each low word makes another one; `factorize` builds on that.
 
     >>> bool(mix(np.array([1], np.uint64), np.array([2], np.uint64))[0] > 0)
     True

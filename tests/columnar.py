@@ -31,6 +31,9 @@ DAY: Final = 86_400
 T0: Final = 1_175_040_000
 """2007-03-28T00:00Z"""
 
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_FACTORS: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
 TABLE: Final[dict[str, Role]] = {
     "switch": Role("activity", start=frozenset({"on"}), stop=frozenset({"off"}), max_length_s=7200),
     "machine": Role(
@@ -116,14 +119,35 @@ def words_of(word: int, low: int = 0) -> str:
 def clash_of(high: int, low: int, other_high: int) -> int:
     """The low word that gives `other_high` the same mixed word (`thingbeam.schemas.names.mix`) as (high, low) has."""
 
-    def finalise(word: int) -> int:
-        # SplitMix64, https://prng.di.unimi.it/splitmix64.c
-        word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64
-        return word ^ (word >> 31)
+    return finalised(high + _GOLDEN) ^ low ^ finalised(other_high + _GOLDEN)
 
-    golden = 0x9E3779B97F4A7C15
-    return finalise((high + golden) % 2**64) ^ low ^ finalise((other_high + golden) % 2**64)
+
+def splitmix(high: int, low: int) -> int:
+    """`thingbeam.schemas.names.mix`, by the integers of Python."""
+    return finalised(finalised(high + _GOLDEN) ^ low)
+
+
+def low_of(mixed: int, high: int) -> int:
+    """The low word of which `splitmix` made a mixed one: there is just one for each high word."""
+    word = _unshifted(mixed, 31) * pow(_FACTORS[1], -1, 2**64) % 2**64
+    word = _unshifted(word, 27) * pow(_FACTORS[0], -1, 2**64) % 2**64
+    return _unshifted(word, 30) ^ finalised(high + _GOLDEN)
+
+
+def finalised(word: int) -> int:
+    """SplitMix64's finaliser, https://prng.di.unimi.it/splitmix64.c"""
+    word %= 2**64
+    word = (word ^ (word >> 30)) * _FACTORS[0] % 2**64
+    word = (word ^ (word >> 27)) * _FACTORS[1] % 2**64
+    return word ^ (word >> 31)
+
+
+def _unshifted(word: int, by: int) -> int:
+    """The word that, with itself shifted right put over it, is this."""
+    found = word
+    for shift in range(by, 64, by):
+        found ^= word >> shift
+    return found
 
 
 @dataclass

@@ -140,7 +140,9 @@ class Forms:
         """The rows of lines that have a form, and which of the lines have one: whose ids and time are such."""
         numbers = np.flatnonzero(np.bincount(form))
         forms = [used[number] for number in numbers.tolist()]
-        form = np.searchsorted(numbers, form)
+        place = np.zeros(len(used), np.int64)
+        place[numbers] = np.arange(len(numbers))
+        form = place.take(form)
 
         def ids(field: str) -> NDArray[Any]:
             return _cut(data, starts + np.array([getattr(each, field) for each in forms], np.int64)[form], UUID_LENGTH)
@@ -202,7 +204,7 @@ def _matched(data: bytes, starts: Ints, lines: Ints, found: Form, number: int, f
     for begin in range(0, len(lines), _BLOCK):
         some = lines[begin : begin + _BLOCK]
         words = _cut(data, starts[some], width).view("<u8").reshape(len(some), -1)
-        same = (((words & found.fixed) == found.words).view(np.uint64) == _EACH_TRUE).all(axis=1)
+        same = _all_of_each(((words & found.fixed) == found.words).view(np.uint64) == _EACH_TRUE)
         if found.number is None:
             values[some[same]] = found.value
         else:
@@ -211,6 +213,12 @@ def _matched(data: bytes, starts: Ints, lines: Ints, found: Form, number: int, f
             values[some[same]] = read[same]
         form[some[same]] = number
     return lines[form[lines] < 0]
+
+
+def _all_of_each(rows: Bools) -> Bools:
+    """Where a row is true throughout; for rows of a few, which numpy reduces slowly."""
+    every: Bools = np.logical_and.reduce(np.ascontiguousarray(rows.T), axis=0)
+    return every
 
 
 def _line_ends(data: bytes, begin: int, end: int) -> Ints:

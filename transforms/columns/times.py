@@ -19,7 +19,8 @@ MILLIS_DIGITS: Final = 13
 _SECONDS: Final = 20
 """The length of 2026-03-01T00:00:00Z."""
 _LONGEST: Final = _SECONDS + 1 + 9
-_DIGITS: Final = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
+_TENS: Final = np.array([0, 2, 5, 8, 11, 14, 17])
+"""Where the first of two digits stands."""
 _MARKS: Final = ((4, ord("-")), (7, ord("-")), (10, ord("T")), (13, ord(":")), (16, ord(":")), (-1, ord("Z")))
 _ZERO: Final = np.uint8(ord("0"))
 _DAY_S: Final = 86_400
@@ -77,24 +78,25 @@ def micros_of_octets(octets: NDArray[np.uint8]) -> tuple[Ints, Bools]:
         return np.zeros(count, np.int64), np.zeros(count, np.bool_)
     # One row for each place in the text: what follows works on whole rows.
     places = np.ascontiguousarray(octets.T)
-    digits = places[_DIGITS] - _ZERO
-    good = digits.max(axis=0) < 10
+    tens, ones = places[_TENS] - _ZERO, places[_TENS + 1] - _ZERO
+    good = (tens.max(axis=0) < 10) & (ones.max(axis=0) < 10)
     for place, mark in _MARKS:
         good &= places[place] == mark
-    d = digits.astype(np.int32)
-    of_year = d[4] * 10 + d[5]
+    # Two digits fit a byte; what is none of them may overflow, and is not good.
+    century, year, of_year, day, hour, minute, second = tens * np.uint8(10) + ones
     good &= (of_year >= 1) & (of_year <= 12)
-    month = ((d[0] * 1000 + d[1] * 100 + d[2] * 10 + d[3]) * 12 + of_year - 1) * good
+    month = ((century.astype(np.int32) * 100 + year) * 12 + of_year - 1) * good
     begins, lengths = _months()
-    day, hour = d[6] * 10 + d[7], d[8] * 10 + d[9]
-    minute, second = d[10] * 10 + d[11], d[12] * 10 + d[13]
-    good &= (day >= 1) & (day <= lengths[month]) & (hour < 24) & (minute < 60) & (second < 60)
-    days = begins[month] + day
-    micros = (days * np.int64(_DAY_S) + ((hour * 60 + minute) * 60 + second)) * 1_000_000
+    good &= (day >= 1) & (day <= lengths.take(month)) & (hour < 24) & (minute < 60) & (second < 60)
+    days = begins.take(month) + day
+    micros = (days * _DAY_S + ((hour.astype(np.int32) * 60 + minute) * 60 + second)) * 1_000_000
     if length > _SECONDS:
-        good &= (places[19] == ord(".")) & ((places[20:-1] - _ZERO).max(axis=0) < 10)
-        for place in range(min(6, length - _SECONDS - 1)):
-            micros += (places[20 + place] - _ZERO).astype(np.int64) * 10 ** (5 - place)
+        fraction = places[20:-1] - _ZERO
+        good &= (places[19] == ord(".")) & (fraction.max(axis=0) < 10)
+        below = np.zeros(count, np.int32)
+        for digit in fraction[:6]:
+            below = below * np.int32(10) + digit
+        micros += below * np.int64(10 ** max(0, 6 - len(fraction)))
     return micros, good
 
 

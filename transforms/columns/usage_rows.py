@@ -28,12 +28,14 @@ def usage_batch(
         "device_high", "device_low", "home_high", "home_low", "series", "unit", "value", "number", "total",
         "is_state", "is_meter",
     )}  # fmt: skip
-    starts, ends = edges[groups["period"][at]], edges[groups["period"][at] + 1]
+    periods = groups["period"][at]
+    starts, ends = edges[periods], edges[periods + 1]
     state, meter = last["is_state"], last["is_meter"]
     weight = groups["weight"][at]
     measured = ~state & ~meter
     mean = np.divide(groups["area"][at], weight, out=np.zeros(len(at)), where=weight > 0)
     series, codes = distinct_codes(last["series"])
+    zones = [lexicon.series[word][5] for word in series.tolist()]
     component, capability, attribute, role = parts(last["series"], lexicon.series, slice(1, 5))
     return record_batch(
         Usage,
@@ -45,7 +47,7 @@ def usage_batch(
             "role": role,
             "period": Period(period // SECOND).iso,
             "start": times(starts),
-            "start_local": local_times(starts, codes, [lexicon.series[word][5] for word in series.tolist()]),
+            "start_local": _starts_local(periods, edges, codes, zones),
             "end": times(ends),
             "count": groups["count"][at],
             "changes": groups["changes"][at],
@@ -66,10 +68,22 @@ def usage_batch(
     )
 
 
+def _starts_local(periods: Ints, edges: Ints, codes: Ints, zones: list[str]) -> pa.Array:
+    """The local times of the starts of some periods; told once for each, as few periods have many rows."""
+    distinct = np.flatnonzero(np.bincount(periods))
+    if 2 * len(distinct) > len(periods):
+        return local_times(edges[periods], codes, zones)
+    place, zone = np.zeros(len(edges), np.int64), np.zeros(len(edges), np.int64)
+    place[distinct] = np.arange(len(distinct))
+    # An edge is of one zone.
+    zone[periods] = codes
+    return local_times(edges[distinct], zone[distinct], zones).take(pa.array(place.take(periods)))
+
+
 def _maps(spent: Columns, at: Ints, lexicon: Lexicon) -> Any:
-    begin = np.searchsorted(spent["group"], at, "left")
-    end = np.searchsorted(spent["group"], at, "right")
-    sizes = end - begin
+    sizes = np.bincount(spent["group"], minlength=int(at[-1]) + 1)
+    begin = (np.cumsum(sizes) - sizes).take(at)
+    sizes = sizes.take(at)
     item = np.repeat(begin - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
     keys = texts(spent["state"][item], lexicon.texts)

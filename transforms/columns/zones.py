@@ -141,13 +141,14 @@ def rfc3339(times: Ints, zone: str | None = None) -> pa.Array:
     if len(times) < _FEW:
         some = zip(times.tolist(), np.broadcast_to(ahead, times.shape).tolist(), strict=True)
         return pa.array([_text(at + offset, _suffix(offset) if zone else "Z") for at, offset in some], pa.string())
-    seconds, micros = np.divmod(times + ahead, SECOND)
-    days, seconds = np.divmod(seconds, 86_400)
+    seconds, micros = _divided(times + ahead, SECOND)
+    days, seconds = _divided(seconds, 86_400)
+    millis, below = _divided(micros, 1000)
     distinct, day = _numbered(days)
     dates = np.array([f"{date}T" for date in distinct.view("M8[D]")], "S")
     shown, suffix = _numbered(ahead)
     suffixes = np.array([_suffix(value) if zone else "Z" for value in shown.tolist()], "S")
-    digits = np.where(micros == 0, 0, np.where(micros % 1000 == 0, 1, 2))
+    digits = np.where(micros == 0, 0, np.where(below == 0, 1, 2))
     parts: list[pa.Array] = []
     places: list[Ints] = []
     for groups in range(3):
@@ -159,9 +160,9 @@ def rfc3339(times: Ints, zone: str | None = None) -> pa.Array:
         text = np.empty(len(at), np.dtype([*fields, ("zone", suffixes.dtype)]))
         text["date"], text["clock"], text["dot"] = dates[day[at]], _clocks()[seconds[at]], b"."
         if groups:
-            text["milli"] = _thousands()[micros[at] // 1000]
+            text["milli"] = _thousands()[millis[at]]
         if groups > 1:
-            text["micro"] = _thousands()[micros[at] % 1000]
+            text["micro"] = _thousands()[below[at]]
         text["zone"] = suffixes[suffix[at] if len(ahead) > 1 else 0]
         ends = np.arange(0, (len(at) + 1) * text.itemsize, text.itemsize, dtype=np.int32)
         parts.append(pa.StringArray.from_buffers(len(at), pa.py_buffer(ends), pa.py_buffer(text)))
@@ -171,6 +172,12 @@ def rfc3339(times: Ints, zone: str | None = None) -> pa.Array:
     back = np.empty(len(times), np.int64)
     back[np.concatenate(places)] = np.arange(len(times))
     return pa.concat_arrays(parts).take(pa.array(back))
+
+
+def _divided(values: Ints, by: int) -> tuple[Ints, Ints]:
+    """What numpy's divmod gives, in a third of its time."""
+    whole = values // by
+    return whole, values - whole * by
 
 
 def _numbered(values: Ints) -> tuple[Ints, Ints]:

@@ -11,6 +11,7 @@ from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from columnar import splitmix
 from records import events, ids
 from streams import disorder, random_stream, zone_name
 from thingbeam.schemas import Event, EventBatch
@@ -175,17 +176,7 @@ def test_the_shard_of_a_device_is_the_same_everywhere() -> None:
     for device in devices:
         [(shard, _)] = EventBatch.from_events([on(device)] * 2).shards(60)
         assert shard == together[device]
-    # SplitMix64 of the words, as in tests/columnar.py, by hand.
     assert together[NIL.replace("0", "7")] == splitmix(0x7777777777777777, 0x7777777777777777) % 60
-
-
-def splitmix(high: int, low: int) -> int:
-    def finalise(word: int) -> int:
-        word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64
-        return word ^ (word >> 31)
-
-    return finalise(finalise((high + 0x9E3779B97F4A7C15) % 2**64) ^ low)
 
 
 @pytest.mark.parametrize("count", [2, 16, 60])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from columnar import clash_of, words, words_of
+from columnar import clash_of, low_of, splitmix, words, words_of
 from records import ids, texts, uuids
 from thingbeam.schemas.names import hash_text, id_bytes, id_words, mix, texts_of_ids
 from thingbeam.transforms.rules import id_key
@@ -110,8 +110,16 @@ def test_half_a_surrogate_pair_has_a_hash() -> None:
 
 
 def test_mixed_words_are_as_in_its_description() -> None:
+    assert mix(words(5), words(7)).tolist() == [splitmix(5, 7)]
     assert mix(words(5), words(7)).tolist() == mix(words(6), words(clash_of(5, 7, 6))).tolist()
     assert mix(words(5), words(7)).tolist() != mix(words(6), words(7)).tolist()
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_mixing_is_one_to_one_for_each_high_word(high: int, low: int) -> None:
+    """`factorize` takes ids of one mixed word and one high word as one."""
+    [mixed] = mix(words(high), words(low)).tolist()
+    assert low_of(mixed, high) == low
 
 
 def test_many_words_are_mixed_as_each_by_itself() -> None:

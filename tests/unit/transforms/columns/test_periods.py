@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from columnar import DAY, HOUR, SECOND, micros, rows_of, said, seconds, words
+from columnar import DAY, HOUR, SECOND, T0, micros, rows_of, said, seconds, words
 from thingbeam.transforms.columns.closing import END_OF_TIME, Closing, Columns, Lexicon, empty
 from thingbeam.transforms.columns.liveness import DEVICE_STATE, Liveness
 from thingbeam.transforms.columns.periods import Periods
@@ -47,6 +47,17 @@ def test_each_zone_has_its_own_edges() -> None:
         last = found.locate(np.full(3, micros(at * HOUR) - 1))
         moved = [start != before for start, before in zip(index, last, strict=True)]
         assert moved == [start == at for start in edge]
+
+
+def test_days_of_one_zone_are_not_all_of_one_length() -> None:
+    # 28 October 2007 had 25 hours in Paris; it began at 22:00 UTC.
+    begin = 1_193_522_400 * SECOND
+    lexicon = Lexicon()
+    given = points(lexicon, ("Europe/Paris", begin // SECOND - T0 - 30 * HOUR))
+    days = Periods.of(given, lexicon, DAY * SECOND, Closing(begin + 80 * HOURS, 0), NOBODY)
+    for hours, start in ((-24, -24), (-1, -24), (0, 0), (24, 0), (24.9, 0), (25, 25), (48.9, 25), (49, 49), (72.9, 49)):
+        [at] = days.locate(np.array([begin + int(hours * HOURS)])).tolist()
+        assert (int(days.edges[at]) - begin) / HOURS == start
 
 
 def test_a_later_time_is_in_the_last_period() -> None:
