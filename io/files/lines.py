@@ -65,8 +65,9 @@ def cut_lines(
     try:
         for chunk in chunks:
             # What decompresses well comes in chunks far larger than a span.
-            for at in range(0, len(chunk), size):
-                yield from cutter.feed(chunk[at : at + size])
+            step = size if len(chunk) > 2 * size else max(1, len(chunk))
+            for at in range(0, len(chunk), step):
+                yield from cutter.feed(chunk[at : at + step])
                 if cutter.done:
                     return
     except DamagedFileError as error:
@@ -126,8 +127,11 @@ class _Cutter:
         pieces, at_stop = [self.pending, *self._gathered], self._at_stop()
         self._gathered, self._waiting = [], 0
         end = pieces[-1].rfind(b"\n") + 1
-        if end and not at_stop:
-            # As nearly always: lines are copied once.
+        if end == len(pieces[-1]) and len(pieces) == 2 and not (self.pending or at_stop):
+            # As from a file on this machine: whole lines.
+            data, rest = pieces[-1], b""
+        elif end and not at_stop:
+            # As nearly always else: lines are copied once.
             data, rest = b"".join((*pieces[:-1], memoryview(pieces[-1])[:end])), pieces[-1][end:]
         else:
             pending = b"".join(pieces)

@@ -31,6 +31,7 @@ __all__ = [
     "exists",
     "extend",
     "format_of",
+    "is_local",
     "join",
     "make_directory",
     "match_files",
@@ -200,6 +201,15 @@ def check_inputs(patterns: str | Sequence[str], file_format: Format | None = "js
         if file_format is None:
             format_of(file.path)
     return files
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is of this machine's own files.
+
+    >>> is_local("a/b.jsonl"), is_local("s3://bucket/b.jsonl"), is_local("gs://bucket/b.jsonl")
+    (True, False, False)
+    """
+    return FileSystems.get_scheme(path) is None
 
 
 def open_file(path: str) -> IO[bytes]:

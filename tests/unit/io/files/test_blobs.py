@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thingbeam.io.files import blobs
 from thingbeam.io.files.blobs import ReadBlobs, read_blobs
 from thingbeam.schemas import DeadLetter
 from thingbeam.schemas.blob import Blob, BlobCoder
@@ -176,3 +178,23 @@ def test_without_a_pipeline_a_file_is_read_in_order(tmp_path: Path) -> None:
     pieces: list[Any] = list(read_blobs(str(path), blob_bytes=2))
     assert pieces == [Blob(str(path), 0, b"1\n"), Blob(str(path), 2, b"22\n"), Blob(str(path), 5, b"333\n")]
     assert list(read_blobs(str(path), 2, 5)) == [Blob(str(path), 2, b"22\n")]
+
+
+def test_a_range_of_a_local_file_is_read_little_beyond_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    line = b"x" * 99 + b"\n"
+    path.write_bytes(line * 2_000)
+    taken: list[int] = []
+
+    class Watched(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size) or b""
+            taken.append(len(data))
+            return data
+
+    monkeypatch.setattr(blobs, "open_file", Watched)
+    found = list(read_blobs(str(path), 50_001, 150_001, blob_bytes=30_000))
+    assert all(isinstance(piece, Blob) for piece in found)
+    assert b"".join(piece.data for piece in found if isinstance(piece, Blob)) == line * 1_000
+    # Four chunks to the end of a line, and a look for it in each.
+    assert sum(taken) < 100_000 + 4 * (4_096 + 200)
